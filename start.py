@@ -30,7 +30,7 @@ PYTHON, LMNB = (BIN / (name + (".exe" if os.name == "nt" else "")) for name in (
 
 def main(arguments):
     "Set up what is missing, then do the one thing that was asked."
-    if {"-h", "--help"} & set(arguments): sys.exit(__doc__)
+    if {"-h", "--help"} & set(arguments): return print(__doc__)
     testing = arguments[:1] == ["test"]
     rest = [a for a in arguments[testing:] if a not in ("--slow", "--no-open")]
     if rest and not testing and not rest[0].startswith("-"):
@@ -53,9 +53,9 @@ def set_up(extra):
         stop(f"{HERE} has {shutil.disk_usage(HERE).free / 1e9:.1f} GB free, and {FREE_DISK / 1e9:.0f} GB are needed: make room, or clone lmnb elsewhere.")
     print(f"Setting up {VENV}: {COST}." if not have else f"Bringing {VENV} up to date.", flush=True)
     pip = make_venv()
-    install_torch(pip)
     pinned = ("-c", HERE / "constraints.txt")
     install(pip, *pinned, "hatchling", "setuptools", "wheel")    # what builds lmnb, and the two packages that come as source: pinned too
+    install_torch(pip)
     install(pip, *pinned, "--no-build-isolation", "-e", f"{HERE}[{extra}]" if extra else HERE)
     extras = set(have[1:] if have[:1] == [wanted] else []) | {extra}
     note.write_text(" ".join([wanted, *sorted(extras)]).strip() + "\n")

@@ -104,8 +104,10 @@ def rows_of(data:bytes,   # content of a file
             kind:str,     # "jsonl", "csv" or "tsv"
             ):            # -> iterator of (line, dict, None) or (line, raw text, reason)
     "Rows of a table, good and bad alike."
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)): data = decode(data)[0].encode()
-    return _json_rows(data) if kind == "jsonl" else _table_rows(data, kind)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try: data = decode(data)[0].encode()
+        except ValueError as error: yield 1, "", str(error); return
+    yield from _json_rows(data) if kind == "jsonl" else _table_rows(data, kind)
 
 def _json_rows(data):
     for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
@@ -122,11 +124,12 @@ def _table_rows(data, kind):
     csv.field_size_limit(2**31 - 1)
     style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind == "tsv" else {"strict": True}
     rows = csv.reader(io.StringIO(text, newline=""), **style)
-    header = next(rows, [])
+    header = None
     while True:
         try: row = next(rows)
         except StopIteration: return
         except csv.Error as error: yield rows.line_num, "", str(error); continue
+        if header is None: header = row; continue
         reason = (f"{len(row)} fields, not {len(header)}" if len(row) != len(header) else
                   "bytes that are no text" if any("\ufffd" in field or "\0" in field for field in row) else None)
         if row: yield (rows.line_num, " | ".join(row), reason) if reason else (rows.line_num, dict(zip(header, row)), None)
@@ -644,8 +647,9 @@ def _zones():
     from importlib.resources import files
     from zoneinfo import ZoneInfo
     names = [z for z in (files("tzdata")/"zones").read_text().split() if "/" in z and not z.startswith(("Etc/", "US/", "SystemV/"))]
-    def offset(zone):
-        minutes = min(ZoneInfo(zone).utcoffset(datetime(2024, month, 15)) for month in (1, 7))//timedelta(minutes=1)
+    def offset(name):   # from the package and not from the system, so that every machine has the same version
+        with (files("tzdata")/"zoneinfo").joinpath(*name.split("/")).open("rb") as file: zone = ZoneInfo.from_file(file)
+        minutes = min(zone.utcoffset(datetime(2024, month, 15)) for month in (1, 7))//timedelta(minutes=1)
         return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes)//60:02}:{abs(minutes) % 60:02}"
     return [dict(zone=zone, offset=offset(zone)) for zone in sorted(names)]
 

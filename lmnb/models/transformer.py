@@ -22,11 +22,11 @@ def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
 # %% ../../nbs/23_models.transformer.ipynb #c009
 def rotations(position_T,          # positions, any integers
               width:int,           # K, even
+              dtype=torch.float32, # of the result; the angles themselves are computed in float64
               ):                   # -> cos_TK, sin_TK (K/2 columns each)
     "The angles of rotary position embeddings (Su et al., 2021), base 10,000."
-    frequency = 10_000.0**(-torch.arange(0, width, 2, device=position_T.device)/width)
-    angle = position_T[:, None]*frequency
-    return angle.cos(), angle.sin()
+    angle = position_T.cpu()[:, None]*10_000.0**-(torch.arange(0, width, 2, dtype=torch.float64)/width)
+    return tuple(table.to(position_T.device, dtype) for table in (angle.cos(), angle.sin()))
 
 def rotate(x_BHTK, cos_TK, sin_TK):
     "Turn the first half of the coordinates against the second half."
@@ -119,7 +119,7 @@ def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=No
     mask, causal, seen_BS = self.masks(ids_BT, mask_BT, state)
     past = state.length if state else 0
     position = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
-    turn = rotations(position, self.config.width//self.config.heads)
+    turn = rotations(position, self.config.width//self.config.heads, x_BTD.dtype)
     memory_mask = memory_mask_BS[:, None, None, :] if memory_mask_BS is not None else None
     tensors = []
     for number, block in enumerate(self.blocks):

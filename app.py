@@ -1,0 +1,412 @@
+"""The dashboard: what has been trained, side by side, and every application to try.
+
+`lmnb app` starts it. Nothing happens on import: each page is a function, and `main()` puts them together.
+"""
+import functools, json
+
+import streamlit as st
+
+from lmnb.core import LmnbError, asset
+from lmnb.figures import COLOURS, confusion, learning_curves, probabilities, quality_against, score_bars
+from lmnb.serve import (QUICKSTART, Sampling, code_for, compare_table, demo, demo_stream, examples, find_runs, main_score,
+                        open_run, read_metrics, remedy)
+
+WIDTH = 1080                                           # pixels: lines that can be read
+LANGUAGES = {"en": "English", "zh": "中文"}
+FIRST = ("transformer", "lstm", "gru", "rnn", "bag")   # what is chosen before the reader chooses
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+@functools.cache
+def strings():
+    "The interface's words: language -> key -> text."
+    return json.loads(asset("strings.json").read_text(encoding="utf-8"))
+
+
+def language():
+    "The reader's language: the switch, or the URL's `lang`, or English."
+    chosen = st.session_state.get("language") or st.query_params.get("lang")
+    return chosen if chosen in LANGUAGES else "en"
+
+
+def t(key, /, **values):
+    "A text in the reader's language."
+    return strings()[language()][key].format(**values)
+
+
+def name_of(kind, key):
+    "The word for a metric, a task or a label; the key itself where there is none."
+    return strings()[language()].get(f"{kind}_{key}", str(key))
+
+
+def words():
+    "The words of the figures."
+    return {key.removeprefix("figure_"): text for key, text in strings()[language()].items() if key.startswith("figure_")}
+
+
+def short(number):
+    "1234567 -> 1.2 M"
+    if number is None: return "–"
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size: return f"{number/size:.1f}{unit}"
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def clip(text, most=60):
+    "One line of a text, cut where it is long."
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[:most - 1].rstrip() + "…"
+
+
+# -- what the pages share ----------------------------------------------------------------------------------------------
+
+def page(function):
+    "Title, one sentence, and the content; an expected failure is one sentence too."
+    @functools.wraps(function)
+    def shown():
+        with st.container(width=WIDTH):
+            st.title(t(f"{function.__name__}_title"))
+            st.markdown(t(f"{function.__name__}_about"))
+            try: function()
+            except LmnbError as error: st.error(str(error), icon=":material/error:")
+    return shown
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def load(path, stamp):
+    "A checkpoint in memory; a new one is read when its manifest (`stamp`) changes."
+    return open_run(path)
+
+
+def missing(command):
+    "One sentence where nothing is there, with the command that changes that."
+    st.info(t("missing", command=command), icon=":material/lightbulb:")
+
+
+def broken(run, why=None):
+    "One sentence where a checkpoint cannot be used."
+    st.warning(t("broken", name=run.name, why=why or run.status, command=run.mend or remedy(run.data, run.model, run.task)), icon=":material/build:")
+
+
+def order(run):
+    "The data sets as `lmnb quickstart` has them, then others; the architectures as in FIRST."
+    known = [name for names in QUICKSTART.values() for name in names]
+    return known.index(run.data) if run.data in known else len(known), run.data, FIRST.index(run.architecture) if run.architecture in FIRST else len(FIRST), run.name
+
+
+def pick(runs, *, most, first=None):
+    "Choose a data set and some of its runs; both are kept in the URL."
+    runs = sorted(runs, key=order)
+    sets = list(dict.fromkeys(run.data for run in runs))
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    data = left.selectbox(t("data"), sets, key="data", bind="query-params")
+    names = [run.name for run in runs if run.data == data]
+    if st.session_state.get("data_of_runs") not in (None, data): st.session_state["runs"] = names[:first or most]
+    st.session_state["data_of_runs"] = data
+    if "runs" in st.session_state: st.session_state["runs"] = [name for name in st.session_state["runs"] if name in names]
+    default = None if "runs" in st.session_state else names[:first or most]
+    chosen = right.multiselect(t("models"), names, default, key="runs", bind="query-params", max_selections=most, placeholder=t("choose_models"))
+    return data, [run for name in chosen for run in runs if run.name == name]
+
+
+def pick_checkpoints(task, *, most=3, first=2):
+    "The data set, and the chosen models of a task, opened; says what is missing or broken."
+    runs = find_runs(task=task)
+    for run in runs:
+        if not run.ok: broken(run)
+    whole = [run for run in runs if run.ok]
+    if not whole:
+        if not runs: missing(remedy({"lm": "pydocs", "classify": "topics", "translate": "translate_en_zh", "summarize": "summarize_docs"}.get(task, task)))
+        return None, []
+    data, chosen = pick(whole, most=most, first=first)
+    found = []
+    for run in chosen:
+        try: found.append((run, load(str(run.path), run.stamp)))
+        except LmnbError as error: broken(run, str(error).replace(f"{run.path}/", ""))
+    if not chosen: st.info(t("choose_models"))
+    return data, found
+
+
+def model_columns(chosen):
+    "A bordered column for each model, under its name and its size."
+    for (run, checkpoint), column in zip(chosen, st.columns(len(chosen))):
+        with column.container(border=True):
+            st.markdown(f"**{run.model}**")
+            st.caption(t("model_facts", parameters=short(run.parameters), seconds=f"{run.seconds or 0:.0f}"))
+            yield run, checkpoint
+
+
+def fill(values):
+    "What a click on an example does: it fills the inputs."
+    for key, value in values.items(): st.session_state[key] = value
+
+
+def inputs_of(task, data, chosen, keys):
+    "Examples to click; before the first click the first of them stands in the inputs."
+    known = set(chosen[0][1].config.task.languages)
+    found = examples(task, data, [code for code in known])
+    found.sort(key=lambda example: any("一" <= c <= "鿿" for c in "".join(example.values())) != (language() == "zh"))
+    if st.session_state.get("inputs_of") != (task, data):
+        fresh = any(st.query_params.get(key) for key in keys) and "inputs_of" not in st.session_state
+        if not fresh: fill({key: found[0].get(key, "") for key in keys})
+        st.session_state["inputs_of"] = (task, data)
+    st.caption(t("examples"))
+    with st.container(horizontal=True, gap="small"):
+        for number, example in enumerate(found[:8]):
+            st.button(clip(next(iter(example.values()))), key=f"example_{number}", on_click=fill, args=(example,))
+
+
+def show_code(run, task, **inputs):
+    "The same call in Python and in the shell."
+    code = code_for(run.name, task, **inputs)
+    with st.expander(t("code"), icon=":material/code:"):
+        st.code(code["python"], language="python", wrap_lines=True)
+        st.code(code["shell"], language="bash", wrap_lines=True)
+
+
+def chart(figure, alt, key=None):
+    "A figure in the page's theme, with a description for those who do not see it."
+    st.plotly_chart(figure, alt=alt, key=key, config={"displayModeBar": False})
+
+
+# -- the pages ---------------------------------------------------------------------------------------------------------
+
+@page
+def home():
+    "What this is, what has been trained, and what to click next."
+    links = st.session_state.get("pages", {})
+    if links:
+        for column, name in zip(st.columns(3), ("compare", "generate", "classify")):
+            with column.container(border=True, height="stretch"):
+                st.page_link(links[name], label=f"**{t(name)}**", icon=ICONS[name])
+                st.caption(t(f"{name}_next"))
+    st.subheader(t("runs"))
+    runs = find_runs()
+    if not runs: return missing("lmnb quickstart")
+    st.dataframe([run_row(run) for run in sorted(runs, key=order)], hide_index=True, height="content", column_config={t("column_score"): st.column_config.TextColumn(width=240)})
+    st.caption(t("runs_note"))
+    for run in runs:
+        if not run.ok: broken(run)
+
+
+def run_row(run):
+    "A run as a row of the home page's table."
+    score = main_score(next((run.scores[part] for part in ("5-fold", "test", *run.scores) if part in run.scores), []))
+    return {
+        t("column_task"): name_of("task", run.task), t("column_data"): run.data, t("column_model"): run.model,
+        t("column_score"): f"{name_of('metric', score.metric)} {score.format()}" if score else "–",
+        t("column_parameters"): short(run.parameters), t("column_seconds"): short(run.seconds),
+        t("column_state"): t("state_ok") if run.ok else run.status}
+
+
+@page
+def compare():
+    "Scores with intervals, learning curves, and quality against its cost."
+    runs = [run for run in find_runs() if run.task]
+    for run in runs:
+        if not run.ok: broken(run)
+    runs = [run for run in runs if run.ok]
+    if not runs: return missing("lmnb quickstart")
+    data, chosen = pick(runs, most=10)
+    if not chosen: return st.info(t("choose_models"))
+    parts = sorted({part for run in chosen for part in run.scores})
+    part = st.segmented_control(t("part"), parts, default=parts[0], required=True, key="part", bind="query-params") if len(parts) > 1 else "test"
+    rows = [row | {"name": row["name"].split("/")[-1]} for row in compare_table(chosen, part=part)]
+    compare_scores(rows, chosen)
+    st.subheader(t("curves"))
+    axis = st.segmented_control(t("axis"), ["step", "tokens", "seconds"], default="step", required=True, key="axis", format_func=words().get, label_visibility="collapsed")
+    chart(learning_curves({run.path.name: read_metrics(run.path) for run in chosen}, x=axis, words=words()), t("alt_curves", names=", ".join(run.name for run in chosen)))
+    st.caption(t("curves_note"))
+    if not rows: return
+    st.subheader(t("cost"))
+    cost = st.segmented_control(t("cost"), ["parameters", "seconds", "tokens_per_second"], default="parameters", required=True, key="cost", format_func=words().get, label_visibility="collapsed")
+    chart(quality_against([row for row in rows if row["architecture"] != "baseline"], x=cost, metric=metric_title(rows[0]), words=words()), t("alt_cost"))
+    st.caption(t("cost_note"))
+
+
+def metric_title(row):
+    "The metric, its unit, and which direction is good."
+    unit = f" ({row['unit']})" if row["unit"] in ("%", "nats/token") else ""
+    return f"{name_of('metric', row['metric'])}{unit} · {t('lower') if row['lower'] else t('higher')}"
+
+
+def compare_scores(rows, chosen):
+    "The scores as a figure and as a table, baselines among them."
+    st.subheader(t("scores"))
+    if not rows: return st.info(t("no_scores", command=f"lmnb evaluate {chosen[0].name} --data {chosen[0].data}"), icon=":material/lightbulb:")
+    networks, classical = ([row for row in rows if (row["architecture"] == "baseline") == flag] for flag in (False, True))
+    chart(score_bars(networks, baselines=classical, metric=metric_title(rows[0]), words=words()), t("alt_scores", best=rows[0]["name"], score=rows[0]["text"]))
+    st.dataframe([{t("column_model"): row["name"], t("column_score"): row["text"], "": t(f"mark_{row['mark']}") if row["mark"] else "",
+                   t("column_parameters"): short(row.get("parameters")), t("column_seconds"): short(row.get("seconds")),
+                   t("column_speed"): short(row.get("tokens_per_second"))} for row in rows], hide_index=True)
+    st.caption(t("scores_note", n=rows[0]["n"]))
+
+
+@page
+def generate():
+    "One prompt, several language models, side by side, as they write."
+    data, chosen = pick_checkpoints("lm", most=4, first=3)
+    if not chosen: return
+    inputs_of("lm", data, chosen, ["prompt"])
+    prompt = st.text_input(t("prompt"), key="prompt", bind="query-params")
+    sampling, most = sampling_controls()
+    for run, checkpoint in model_columns(chosen):
+        stream = demo_stream(checkpoint, prompt=prompt, sampling=sampling, most=most)
+        st.write_stream(plain(prompt, stream))
+        st.caption(t("speed", rate=f"{stream.rate:.0f}", seconds=f"{stream.seconds:.1f}"))
+    st.button(t("another"), icon=":material/casino:", on_click=another)
+    show_code(chosen[0][0], "lm", prompt=prompt, sampling=sampling, most=most)
+
+
+def plain(prompt, stream):
+    "The prompt and its continuation, with marks of Markdown shown as themselves."
+    yield f"**{escaped(prompt)}**" if prompt.strip() else ""
+    for piece in stream: yield escaped(piece)
+
+
+def escaped(text):
+    "Text that Markdown leaves as it is."
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|<>~$:" else "  \n" if c == "\n" else c for c in text)
+
+
+def another(): st.session_state["seed"] = st.session_state.get("seed", 0) + 1
+
+
+def sampling_controls():
+    "Temperature, top-p, top-k, length and seed, with a word on each."
+    with st.expander(t("sampling"), icon=":material/tune:", expanded=True):
+        columns = st.columns(5, vertical_alignment="bottom")
+        temperature = columns[0].slider(t("temperature"), 0.0, 2.0, 0.7, 0.05, key="temperature", help=t("temperature_help"), bind="query-params")
+        top_p = columns[1].slider(t("top_p"), 0.05, 1.0, 0.95, 0.05, key="top_p", help=t("top_p_help"), bind="query-params")
+        top_k = columns[2].slider(t("top_k"), 0, 100, 0, 5, key="top_k", help=t("top_k_help"), bind="query-params")
+        most = columns[3].slider(t("most"), 10, 200, 60, 10, key="most", help=t("most_help"), bind="query-params")
+        seed = columns[4].number_input(t("seed"), 0, 10**6, key="seed", help=t("seed_help"))
+    return Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=int(seed)), most
+
+
+@page
+def classify():
+    "A text, and how likely each label is."
+    data, chosen = pick_checkpoints("classify", most=4)
+    if not chosen: return
+    inputs_of("classify", data, chosen, ["text"])
+    text = st.text_area(t("text"), key="text", height=90, bind="query-params")
+    if not text.strip(): return st.info(t("type_something"))
+    for run, checkpoint in model_columns(chosen):
+        chances = demo(checkpoint, text=text)
+        best = max(chances, key=chances.get)
+        st.markdown(f"### {name_of('label', best)}")
+        named = {name_of("label", label): chance for label, chance in chances.items()}
+        chart(probabilities(named, most=6, colour=COLOURS.get(run.architecture), words=words()), t("alt_chances", label=name_of("label", best), chance=f"{chances[best]:.0%}"), key=f"chances_{run.name}")
+    show_code(chosen[0][0], "classify", text=text)
+
+
+@page
+def translate():
+    "English in, Chinese out."
+    rewrite("translate", height=90)
+
+
+def rewrite(task, height):
+    "A text in, another out: what translation and summarization share."
+    data, chosen = pick_checkpoints(task)
+    if not chosen: return
+    inputs_of(task, data, chosen, ["text"])
+    text = st.text_area(t(f"{task}_input"), key="text", height=height, bind="query-params")
+    if not text.strip(): return st.info(t("type_something"))
+    for run, checkpoint in model_columns(chosen):
+        st.markdown(f"#### {escaped(demo(checkpoint, text=text)) or '–'}")
+    show_code(chosen[0][0], task, text=text)
+
+
+@page
+def answer():
+    "A question and a passage: the place in the passage that answers it."
+    data, chosen = pick_checkpoints("answer")
+    if not chosen: return
+    inputs_of("answer", data, chosen, ["question", "passage"])
+    passage = st.text_area(t("passage"), key="passage", height=130)
+    question = st.text_input(t("question"), key="question")
+    if not (passage.strip() and question.strip()): return st.info(t("type_something"))
+    for run, checkpoint in model_columns(chosen):
+        found = demo(checkpoint, question=question, passage=passage)
+        st.markdown(f"#### {escaped(found['text']) or '–'}")
+        st.caption(t("sure", chance=f"{found['probability']:.0%}"))
+        begin, end = found["start"], found["end"]
+        st.markdown(f"{escaped(passage[:begin])}**:blue-background[{escaped(passage[begin:end])}]**{escaped(passage[end:])}" if found["text"] else escaped(passage))
+    show_code(chosen[0][0], "answer", question=question, passage=passage)
+
+
+@page
+def summarize():
+    "A description in, its first line out."
+    rewrite("summarize", height=220)
+
+
+@page
+def chat():
+    "A conversation with one model, or with two at once."
+    data, chosen = pick_checkpoints("chat", most=2, first=2)
+    if not chosen: return
+    turns = st.session_state.setdefault("turns", [])
+    message = st.chat_input(t("say"), key="say") or st.session_state.pop("clicked", None)
+    if message: turns.append({"user": message, "answers": {}})
+    for number, turn in enumerate(turns):
+        st.chat_message("user").text(turn["user"])
+        for (run, checkpoint), column in zip(chosen, st.columns(len(chosen))):
+            with column.chat_message("assistant", avatar=":material/smart_toy:"):
+                st.caption(run.model)
+                if run.name in turn["answers"]: st.text(turn["answers"][run.name])
+                elif number == len(turns) - 1: turn["answers"][run.name] = reply(checkpoint, turns, run.name)
+    chat_examples(data, chosen, turns)
+    show_code(chosen[0][0], "chat", message=turns[-1]["user"] if turns else examples("chat", data)[0]["message"])
+
+
+def reply(checkpoint, turns, name):
+    "The model's answer, shown as it is written."
+    history = [(turn["user"], turn["answers"][name]) for turn in turns[:-1] if name in turn["answers"]]
+    stream = demo_stream(checkpoint, message=turns[-1]["user"], history=history, sampling=Sampling(temperature=0))
+    st.write_stream(map(escaped, stream))
+    return stream.text
+
+
+def chat_examples(data, chosen, turns):
+    "Things to say, and a way to begin anew."
+    found = examples("chat", data, list(chosen[0][1].config.task.languages))
+    found.sort(key=lambda example: any("一" <= c <= "鿿" for c in example["message"]) != (language() == "zh"))
+    st.caption(t("examples"))
+    with st.container(horizontal=True, gap="small"):
+        for number, example in enumerate(found[:8]):
+            st.button(clip(example["message"]), key=f"say_{number}", on_click=fill, args=({"clicked": example["message"]},))
+        if turns: st.button(t("anew"), icon=":material/restart_alt:", type="tertiary", on_click=turns.clear)
+
+
+# -- together ----------------------------------------------------------------------------------------------------------
+
+# Streamlit fetches the icons of `page_icon=":material/..."` from the network: this one is drawn here.
+ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M1 13 L5 6 L8 10 L15 2" fill="none" stroke="#0072B2" stroke-width="2.5" stroke-linecap="round" stroke-linejoin="round"/></svg>'
+PAGES = (home, compare, generate, classify, translate, answer, summarize, chat)
+ICONS = {"home": ":material/home:", "compare": ":material/monitoring:", "generate": ":material/edit_note:", "classify": ":material/label:",
+         "translate": ":material/translate:", "answer": ":material/help_center:", "summarize": ":material/short_text:", "chat": ":material/forum:"}
+
+
+def language_switch():
+    "English or Chinese, on every page and in the URL."
+    if "language" not in st.session_state: st.session_state["language"] = language()
+    st.sidebar.segmented_control("Language · 语言", list(LANGUAGES), format_func=LANGUAGES.get, key="language", required=True)
+    if st.query_params.get("lang", "en") != language() or "lang" in st.query_params: st.query_params["lang"] = language()
+
+
+def main():
+    "All pages, in the reader's language."
+    st.set_page_config(page_title="lmnb", page_icon=ICON, layout="wide")
+    for option, value in {"client.toolbarMode": "minimal", "client.showErrorDetails": "none"}.items(): st.set_option(option, value)
+    language_switch()
+    pages = {function.__name__: st.Page(function, title=t(function.__name__), icon=ICONS[function.__name__], url_path=function.__name__, default=function is home) for function in PAGES}
+    st.session_state["pages"] = pages
+    names = list(pages)
+    st.navigation({"lmnb": [pages[n] for n in names[:1]], t("group_models"): [pages[n] for n in names[1:3]], t("group_apps"): [pages[n] for n in names[3:]]}).run()
+
+
+if __name__ == "__main__": main()
