@@ -349,9 +349,16 @@ def chat():
     "A conversation with one model, or with two at once."
     data, chosen = pick_checkpoints("chat", most=2, first=2)
     if not chosen: return
-    turns = st.session_state.setdefault("turns", [])
+    turns, talk = st.session_state.setdefault("turns", []), st.container()
     message = st.chat_input(t("say"), key="say") or st.session_state.pop("clicked", None)
     if message: turns.append({"user": message, "answers": {}})
+    with talk: show_turns(turns, chosen)
+    chat_examples(data, chosen, turns)
+    show_code(chosen[0][0], "chat", message=turns[-1]["user"] if turns else examples("chat", data)[0]["message"])
+
+
+def show_turns(turns, chosen):
+    "The conversation; what a chosen model has not answered yet, it answers now, if it is the last message."
     for number, turn in enumerate(turns):
         st.chat_message("user").text(turn["user"])
         for (run, checkpoint), column in zip(chosen, st.columns(len(chosen))):
@@ -359,8 +366,6 @@ def chat():
                 st.caption(run.model)
                 if run.name in turn["answers"]: st.text(turn["answers"][run.name])
                 elif number == len(turns) - 1: turn["answers"][run.name] = reply(checkpoint, turns, run.name)
-    chat_examples(data, chosen, turns)
-    show_code(chosen[0][0], "chat", message=turns[-1]["user"] if turns else examples("chat", data)[0]["message"])
 
 
 def reply(checkpoint, turns, name):

@@ -36,7 +36,8 @@ def order(n:int,       # number of examples
 def buckets(lengths,           # length of each example, in tokens
             size:int,          # examples in a batch
             *,
-            seed:int, epoch:int,
+            seed:int,          # of the run
+            epoch:int,         # which pass over the data
             pieces:int=50,     # batches that are sorted together
             ):                 # -> list of arrays of example numbers
     "Batches of similar length, in an order that depends on (seed, epoch) alone."
@@ -53,7 +54,8 @@ def windows(stream,            # 1-D int64 tensor of ids
             *,
             batch:int,         # B
             length:int,        # T
-            seed:int, step:int,
+            seed:int,          # of the run
+            step:int,          # which batch
             ):                 # -> ids_BT, targets_BT
     "Windows that start anywhere: a function of (seed, step), so there is nothing to save for a resumed run."
     if len(stream) < 2: raise UsageError(f"the text has {len(stream)} tokens: training needs at least 2")
@@ -62,7 +64,12 @@ def windows(stream,            # 1-D int64 tensor of ids
     rows = stream[torch.from_numpy(start_B)[:, None] + torch.arange(length + 1)]
     return rows[:, :-1], rows[:, 1:]
 
-def stream_step(stream, *, batch:int, length:int, step:int):   # -> ids_BT, targets_BT, whether the state must start anew
+def stream_step(stream,       # 1-D int64 tensor of ids
+                *,
+                batch:int,    # B streams
+                length:int,   # T
+                step:int,     # which batch
+                ):            # -> ids_BT, targets_BT, whether the state must start anew
     "Step number `step` through B parallel streams."
     piece = (len(stream) - 1)//batch
     if piece < 1: raise UsageError(f"the text has {len(stream)} tokens: too few for {batch} streams; give more text or a smaller batch")

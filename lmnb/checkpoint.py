@@ -46,13 +46,15 @@ class Config(Plain):
 # %% ../nbs/30_checkpoint.ipynb #c007
 SEALED = ("model.safetensors", "config.json", "tokenizer.json")
 
-def sync(path):
+def sync(path,   # of a file or a folder
+         ):
     "Push a file or a folder's table of contents to the disk."
     if os.name == "nt" and Path(path).is_dir(): return       # Windows cannot open a folder, and needs no sync of it
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try: os.fsync(handle)
     finally: os.close(handle)
 
+# %% ../nbs/30_checkpoint.ipynb #c008
 def write_folder(folder,   # where the folder shall stand
                  fill,     # a function that writes files into a given folder
                  ):
@@ -74,12 +76,15 @@ def write_folder(folder,   # where the folder shall stand
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
-# %% ../nbs/30_checkpoint.ipynb #c008
-def seal(folder, names=SEALED):
+# %% ../nbs/30_checkpoint.ipynb #c009
+def seal(folder,         # where the files stand
+         names=SEALED,   # the files to list
+         ):
     "Write `manifest.json`: size in bytes and SHA-256 of each named file."
     entries = {name: {"bytes": (folder/name).stat().st_size, "sha256": sha256_file(folder/name)} for name in names}
     write_atomic(folder/"manifest.json", json.dumps({"format": 1, "files": entries}, indent=1))
 
+# %% ../nbs/30_checkpoint.ipynb #c010
 def weights_to_save(model):   # -> dict of tensors, each shared matrix once
     "The model's state, without second names for one tensor (tied weights)."
     seen, chosen = set(), {}
@@ -88,6 +93,7 @@ def weights_to_save(model):   # -> dict of tensors, each shared matrix once
         seen.add(tensor.data_ptr()); chosen[name] = tensor.detach().cpu().contiguous()
     return chosen
 
+# %% ../nbs/30_checkpoint.ipynb #c011
 def save_checkpoint(folder,            # where it shall stand
                     model, tokenizer,  # what to keep
                     config:Config,     # how it came to be
@@ -100,7 +106,7 @@ def save_checkpoint(folder,            # where it shall stand
         seal(place)
     write_folder(folder, fill)
 
-# %% ../nbs/30_checkpoint.ipynb #c010
+# %% ../nbs/30_checkpoint.ipynb #c013
 def verify(folder,          # a folder with a manifest.json
            names=SEALED,    # files that must be listed
            ):
@@ -117,6 +123,7 @@ def verify(folder,          # a folder with a manifest.json
             raise CorruptError(f"{path} has {path.stat().st_size} bytes where its manifest says otherwise: copy the checkpoint again, or go back to an earlier one")
         if sha256_file(path) != entry.get("sha256"): raise CorruptError(f"{path} is damaged (its hash differs from the manifest): copy the checkpoint again, or go back to an earlier one")
 
+# %% ../nbs/30_checkpoint.ipynb #c014
 def read_config(folder):   # -> Config
     "A checkpoint's configuration, typed; raises `CorruptError` where it is not one."
     path = Path(folder)/"config.json"
@@ -125,7 +132,7 @@ def read_config(folder):   # -> Config
         first = error.errors()[0]
         raise CorruptError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
-# %% ../nbs/30_checkpoint.ipynb #c011
+# %% ../nbs/30_checkpoint.ipynb #c015
 @dataclass
 class Checkpoint:
     "A model that is ready to use, with all that is known about it."
@@ -139,7 +146,10 @@ class Checkpoint:
         "What `lmnb evaluate` measured."
         return read_json(self.path/"scores.json") if (self.path/"scores.json").is_file() else {}
 
-def load_weights(model, path):
+# %% ../nbs/30_checkpoint.ipynb #c016
+def load_weights(model,   # an nn.Module to fill
+                 path,    # of a safetensors file
+                 ):
     "Fill a model from a safetensors file; raises `CorruptError` where names or shapes differ."
     try:
         tensors = load_file(path)
@@ -150,6 +160,7 @@ def load_weights(model, path):
     missing = [n for n in missing if model.state_dict()[n].data_ptr() not in shared]
     if missing or unexpected: raise CorruptError(f"{path} does not fit its config.json: {(missing + unexpected)[0]} is {'missing' if missing else 'unexpected'}")
 
+# %% ../nbs/30_checkpoint.ipynb #c017
 def load_checkpoint(folder):   # -> Checkpoint, the model in evaluation mode
     "Read a checkpoint whole, or refuse it with one line (`InputError`, `CorruptError`)."
     folder = Path(folder)
@@ -161,15 +172,16 @@ def load_checkpoint(folder):   # -> Checkpoint, the model in evaluation mode
     load_weights(model, folder/"model.safetensors")
     return Checkpoint(folder, config, model.eval(), tokenizer)
 
-# %% ../nbs/30_checkpoint.ipynb #c016
+# %% ../nbs/30_checkpoint.ipynb #c022
 def point(run,             # folder of a run
           name:str,        # best | last
-          step:int,
+          step:int,        # the checkpoint's
           **facts,         # such as the loss it had
           ):
     "Let `best` or `last` name a checkpoint."
     write_atomic(Path(run)/"checkpoints"/name, json.dumps({"step": step, **facts}))
 
+# %% ../nbs/30_checkpoint.ipynb #c023
 def pointed(run, name:str="best"):   # -> Path of a checkpoint; raises `InputError` where there is none
     "The checkpoint that a pointer names."
     pointer = Path(run)/"checkpoints"/name
@@ -178,12 +190,14 @@ def pointed(run, name:str="best"):   # -> Path of a checkpoint; raises `InputErr
     if not isinstance(step, dict) or not isinstance(step.get("step"), int): raise CorruptError(f"{pointer} does not name a step")
     return Path(run)/"checkpoints"/f"step-{step['step']}"
 
+# %% ../nbs/30_checkpoint.ipynb #c024
 def open_checkpoint(path,   # a checkpoint's folder, or a run's
                     ):      # -> Checkpoint
     "Read a checkpoint, or the best one of a run."
     path = Path(path)
     return load_checkpoint(pointed(path) if (path/"checkpoints").is_dir() else path)
 
+# %% ../nbs/30_checkpoint.ipynb #c025
 def saved_steps(run):   # -> list of ints, newest first
     "The steps of a run that have a checkpoint."
     found = [re.fullmatch(r"step-(\d+)", p.name) for p in (Path(run)/"checkpoints").glob("step-*")]

@@ -46,10 +46,12 @@ class Progress:
         width = shutil.get_terminal_size().columns - 1
         self.stream.write("\r\x1b[2K" + text[:width] if self.live else text + "\n"); self.stream.flush()
 
+# %% ../nbs/54_cli.ipynb #c008
 def clock(seconds:float):   # -> "1:05"
     "Minutes and seconds."
     return f"{int(seconds)//60}:{int(seconds)%60:02d}"
 
+# %% ../nbs/54_cli.ipynb #c009
 def training_line(name, facts, began):   # -> text
     "Share done, rate, loss and time left of a training."
     done, passed = max(facts["progress"], 1e-6), time.monotonic() - began
@@ -57,7 +59,7 @@ def training_line(name, facts, began):   # -> text
     loss = "" if facts["loss"] != facts["loss"] else f"  loss {facts['loss']:.3f}"
     return f"{name}  {done:4.0%}  {rate:,.0f} targets/s{loss}  {clock(passed*(1 - done)/done)} left"
 
-# %% ../nbs/54_cli.ipynb #c010
+# %% ../nbs/54_cli.ipynb #c012
 def documents_of(source:str):   # -> list of Document
     "Documents that an earlier stage wrote, or any source that `collect` reads."
     from lmnb.collect import read, read_documents
@@ -67,12 +69,18 @@ def documents_of(source:str):   # -> list of Document
         if '"source"' in first and '"meta"' in first: return list(read_documents(path))
     return list(read(source))
 
+# %% ../nbs/54_cli.ipynb #c013
 def report_lines(report):   # -> list of str
     "A report as a table in plain text."
     lines = [f"{'step':18}{'in':>8}{'kept':>8}{'changed':>9}{'dropped':>9}{'quarantined':>13}  reasons"]
     return lines + [f"{r['step']:18}{r['in']:8,}{r['kept']:8,}{r['changed']:9,}{r['dropped']:9,}{r['quarantined']:13,}  {r['reasons'][:70]}" for r in report.table()]
 
-def apply_steps(source, steps, out, name):
+# %% ../nbs/54_cli.ipynb #c014
+def apply_steps(source,   # documents, or any source of `collect`
+                steps,    # list of steps
+                out,      # file for what stays, or None
+                name,     # of the stage
+                ):
     "Run steps over documents, write what stays, and report."
     from lmnb.clean import run_steps
     from lmnb.collect import write_documents
@@ -84,7 +92,7 @@ def apply_steps(source, steps, out, name):
     for line in report_lines(report): say(line)
     say(f"{len(docs):,} documents -> {out}")
 
-# %% ../nbs/54_cli.ipynb #c011
+# %% ../nbs/54_cli.ipynb #c015
 @app.command()
 def collect(sources: Annotated[list[str], typer.Argument(help="files, folders, globs, - for standard input, names of data sets")], out: Out = None):
     "Sources of every form -> documents (JSON lines)."
@@ -101,19 +109,21 @@ def collect(sources: Annotated[list[str], typer.Argument(help="files, folders, g
     write_documents(out, docs)
     say(f"{len(docs):,} documents, {len(docs) - len(good):,} of them quarantined -> {out}")
 
+# %% ../nbs/54_cli.ipynb #c016
 @app.command()
 def clean(source: str, out: Out = None):
     "Repair, tidy and filter documents; nothing is lost without a counted reason."
     from lmnb.clean import CLEANING
     apply_steps(source, CLEANING, out, "clean")
 
+# %% ../nbs/54_cli.ipynb #c017
 @app.command()
 def dedup(source: str, out: Out = None):
     "Drop exact and near duplicates; the first of each stays."
     from lmnb.dedup import DEDUP
     apply_steps(source, DEDUP, out, "dedup")
 
-# %% ../nbs/54_cli.ipynb #c012
+# %% ../nbs/54_cli.ipynb #c018
 @app.command()
 def tokenize(source: str, kind: Annotated[str, typer.Option(help="char, word or bpe")] = "bpe",
              vocab_size: Annotated[int, typer.Option(min=264, max=1_000_000)] = 8000, out: Out = None):
@@ -134,7 +144,7 @@ def tokenize(source: str, kind: Annotated[str, typer.Option(help="char, word or 
     write_folder(out, fill)
     say(f"{tokenizer.vocab_size:,} tokens in the vocabulary; {len(texts):,} documents became {len(ids):,} ids ({sum(len(t.encode()) for t in texts)/max(len(ids), 1):.2f} bytes each) -> {out}")
 
-# %% ../nbs/54_cli.ipynb #c014
+# %% ../nbs/54_cli.ipynb #c020
 @app.command()
 def train(data: Annotated[str, typer.Option(help="name of a data set, or a file or folder of your own")],
           model: Annotated[str, typer.Option(help="rnn, gru, lstm, transformer, bag, embedding-lstm ...")] = "lstm",
@@ -158,6 +168,7 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 
+# %% ../nbs/54_cli.ipynb #c021
 @app.command()
 def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="name or path of a data set")],
              part: Annotated[Optional[str], typer.Option(help="part of the data set; default: all test parts")] = None, as_json: Json = False):
@@ -168,6 +179,7 @@ def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="na
         else:
             for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
 
+# %% ../nbs/54_cli.ipynb #c022
 @app.command()
 def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="runs; default: all")] = None, as_json: Json = False):
     "The same scores side by side, with the classical rows."
@@ -178,6 +190,7 @@ def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="run
     for run in runs:
         if not run.ok: say(f"{run.name}: {run.status}; mend it with: {run.mend}", err=True)
 
+# %% ../nbs/54_cli.ipynb #c023
 def comparison(runs, as_json=False):   # -> list of lines
     "One table for each data set and part."
     from lmnb.serve import compare_table
@@ -190,13 +203,14 @@ def comparison(runs, as_json=False):   # -> list of lines
             elif rows: lines += ["", f"{data} · {part}: {rows[0]['metric']}"] + [table_line(row) for row in rows]
     return lines
 
+# %% ../nbs/54_cli.ipynb #c024
 def table_line(row):   # -> str
     "A row of a comparison, in plain text."
     size = f"{row['parameters']:>12,}" if row.get("parameters") else " "*12
     seconds = f"{row['seconds']:8.1f} s" if row.get("seconds") is not None else " "*10
     return f"  {row['name'].split('/')[-1]:28}{row['text']:>26}  {row['mark']:5}{size}{seconds}"
 
-# %% ../nbs/54_cli.ipynb #c016
+# %% ../nbs/54_cli.ipynb #c026
 def texts_of(text:Optional[str]):   # -> list of str
     "The argument, or the lines of standard input."
     if text is not None: return [text]
@@ -205,6 +219,7 @@ def texts_of(text:Optional[str]):   # -> list of str
     if not lines: raise InputError("standard input is empty: give a text")
     return lines
 
+# %% ../nbs/54_cli.ipynb #c027
 def opened(name:str, task:str):   # -> Checkpoint
     "Open a checkpoint, and make sure that it is for this task."
     from lmnb.serve import open_run
@@ -213,7 +228,13 @@ def opened(name:str, task:str):   # -> Checkpoint
     if found != task: raise UsageError(f"{name} was trained to {found}, not to {task}: use lmnb {'generate' if found == 'lm' else found}")
     return checkpoint
 
-def apply_to_texts(name, task, text, as_json, field="text"):
+# %% ../nbs/54_cli.ipynb #c028
+def apply_to_texts(name,           # of a run
+                   task,           # that it must have been trained for
+                   text,           # the argument, or None for standard input
+                   as_json,        # one JSON line per result
+                   field="text",   # what the demo calls its input
+                   ):
     "Run a checkpoint on each text and print what it gives."
     from lmnb.serve import demo
     checkpoint = opened(name, task)
@@ -223,7 +244,7 @@ def apply_to_texts(name, task, text, as_json, field="text"):
         elif isinstance(result, dict): say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: -pair[1])[:5]))
         else: say(result)
 
-# %% ../nbs/54_cli.ipynb #c017
+# %% ../nbs/54_cli.ipynb #c029
 @app.command()
 def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
@@ -240,6 +261,7 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
         for piece in stream: say(piece, nl=False)
         say("")
 
+# %% ../nbs/54_cli.ipynb #c030
 @app.command()
 def translate(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
     "Translate a text."
@@ -260,6 +282,7 @@ def chat(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as
     "Answer a message."
     apply_to_texts(checkpoint, "chat", text, as_json, "message")
 
+# %% ../nbs/54_cli.ipynb #c031
 @app.command()
 def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[str], typer.Option(help="the passage, or a file with it; default: standard input")] = None, as_json: Json = False):
     "Find the answer to a question in a passage."
@@ -269,7 +292,7 @@ def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[s
     result = demo(found, question=question, passage=passage if passage is not None else "\n".join(texts_of(None)))
     say(json.dumps(result, ensure_ascii=False) if as_json else f"{result['text']}  ({result['probability']:.0%})")
 
-# %% ../nbs/54_cli.ipynb #c018
+# %% ../nbs/54_cli.ipynb #c032
 @app.command()
 def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help="how many topics")] = 10, as_json: Json = False):
     "What a collection of documents is about: topics without labels."
@@ -278,7 +301,7 @@ def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help
     for place, names in enumerate(found):
         say(json.dumps({"topic": place + 1, "words": list(names)}, ensure_ascii=False) if as_json else f"{place + 1:3}  {', '.join(map(str, names))}")
 
-# %% ../nbs/54_cli.ipynb #c020
+# %% ../nbs/54_cli.ipynb #c034
 ROAD = {   # part -> models
     "lm": ("rnn", "gru", "lstm", "transformer"), "topics": ("rnn", "gru", "lstm", "transformer", "bag"), "sentiment": ("lstm", "transformer"),
     "translate": ("lstm", "transformer"), "answer": ("lstm", "transformer"), "summarize": ("lstm", "transformer"), "chat": ("lstm", "transformer"),
@@ -292,6 +315,7 @@ def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data 
         if part not in ROAD: raise UsageError(f"unknown part {part!r}: choose from {', '.join(ROAD)}")
     return [(part, data, model) for part in chosen for data in QUICKSTART[part] for model in ROAD[part]]
 
+# %% ../nbs/54_cli.ipynb #c035
 def prepared(name:str, progress):   # -> DataSet
     "A data set; a language model's training text goes through cleaning and deduplication first, with a report beside the runs."
     from dataclasses import replace
@@ -308,28 +332,35 @@ def prepared(name:str, progress):   # -> DataSet
     progress.line(f"{name}: {len(docs):,} documents collected, {len(kept):,} kept after cleaning and deduplication (report: {runs_dir()/name/'report.json'})")
     return replace(data, parts=data.parts | {"train": [{"text": doc.text} for doc in kept]})
 
-# %% ../nbs/54_cli.ipynb #c021
+# %% ../nbs/54_cli.ipynb #c036
 def finished(run, data):   # -> bool
     "Has this run been trained and scored on this very data?"
     from lmnb.serve import part_hash, read_scores, test_parts
     scores, facts = read_scores(run)
     return all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
 
-def do_job(data, model, progress, label):
+# %% ../nbs/54_cli.ipynb #c037
+def do_job(data,         # DataSet
+           model,        # name in the zoo
+           progress,     # Progress
+           label,        # what stands before each line
+           steps=None,   # only so many
+           ):
     "Train (or go on, or begin again where the data has changed) and score one model."
     from lmnb.serve import evaluate_run, runs_dir
     from lmnb.train import fit
     run, began = runs_dir()/data.name/model, time.monotonic()
     if (run/"config.json").is_file() and read_json(run/"config.json").get("checkpoint", {}).get("data", {}).get("hash") != data.hash: shutil.rmtree(run)
-    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
+    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
     from lmnb.serve import main_score
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
 
-# %% ../nbs/54_cli.ipynb #c022
+# %% ../nbs/54_cli.ipynb #c038
 @app.command()
-def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with commas: lm, topics, sentiment, translate, answer, summarize, chat")] = None):
+def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with commas: lm, topics, sentiment, translate, answer, summarize, chat")] = None,
+               steps: Annotated[Optional[int], typer.Option(min=1, help="only so many steps for each model: to try the road, not the models")] = None):
     "Collect, clean, deduplicate, tokenize, train and evaluate every architecture on the embedded data."
     from lmnb.serve import evaluate_baselines, find_runs, read_baselines, runs_dir, test_parts
     jobs, progress, began, sets, done = jobs_of(only), Progress(), time.monotonic(), {}, 0
@@ -340,14 +371,17 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
         left = f", about {clock(passed/done*(len(jobs) - number))} left in all" if done else ""
         label = f"[{number + 1}/{len(jobs)}{left}] {name} · "
         if finished(run, data): progress.line(f"{label}{model}: done before"); continue
-        do_job(data, model, progress, label)
+        do_job(data, model, progress, label, steps)
         if part == "sentiment": cross_validated(data, model)
         if model == ROAD[part][-1]: evaluate_baselines(data)
         done += 1
     for line in comparison([run for run in find_runs() if run.data in sets]): say(line)
     say(f"\nAll of it took {clock(time.monotonic() - began)}. See it side by side: lmnb app")
 
-def cross_validated(data, model):
+# %% ../nbs/54_cli.ipynb #c039
+def cross_validated(data,    # DataSet of sentences
+                    model,   # name in the zoo
+                    ):
     "Five-fold scores for a small set: every sentence is tested once."
     from lmnb.apps.classify import cross_validate
     from lmnb.serve import part_hash, runs_dir, write_baselines, write_scores
@@ -356,7 +390,7 @@ def cross_validated(data, model):
     write_scores(runs_dir()/data.name/model, folds, scores, items=items, data=data.name, hash=part_hash(data, "all"))
     if model == ROAD["sentiment"][-1]: write_baselines(data.name, folds, {linear: cross_validate(data, model="linear", k=5)}, hash=part_hash(data, "all"))
 
-# %% ../nbs/54_cli.ipynb #c024
+# %% ../nbs/54_cli.ipynb #c041
 def shipped(name:str):   # "app.py" or "nbs" -> Path
     "A part of the workbook: inside the installed package, or in the repository it is installed from."
     package = Path(importlib.import_module("lmnb").__file__).parent
@@ -364,6 +398,7 @@ def shipped(name:str):   # "app.py" or "nbs" -> Path
         if path.exists(): return path
     raise UsageError(f"{name} is missing from this installation: install lmnb again")
 
+# %% ../nbs/54_cli.ipynb #c042
 @app.command("app")
 def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The dashboard, in the browser."
@@ -373,7 +408,7 @@ def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: 
     if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
     raise typer.Exit(subprocess.call(command))
 
-# %% ../nbs/54_cli.ipynb #c025
+# %% ../nbs/54_cli.ipynb #c043
 def copy_notebooks(source, target):   # -> (copied, kept): names
     "Copy notebooks; one that the reader has changed since the last copy stays as it is."
     target.mkdir(parents=True, exist_ok=True)
@@ -388,6 +423,7 @@ def copy_notebooks(source, target):   # -> (copied, kept): names
     write_atomic(record, json.dumps(before, indent=1))
     return copied, kept
 
+# %% ../nbs/54_cli.ipynb #c044
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the notebooks")] = Path("lmnb-notebooks"),
         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
@@ -397,11 +433,12 @@ def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the n
     command = [sys.executable, "-m", "jupyterlab", str(folder), "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     raise typer.Exit(subprocess.call(command + ["--no-browser"]*no_open))
 
-# %% ../nbs/54_cli.ipynb #c028
+# %% ../nbs/54_cli.ipynb #c047
 def folder_size(path):   # -> bytes
     "All files below a folder."
     return sum(p.stat().st_size for p in Path(path).rglob("*") if p.is_file())
 
+# %% ../nbs/54_cli.ipynb #c048
 @app.command()
 def doctor():
     "What is installed, which device, where files are kept, and the one line that mends what is missing."
@@ -418,7 +455,7 @@ def doctor():
     for name in ("app.py", "nbs"): say(f"{name:14} {shipped(name)}")
     raise typer.Exit(1 if missing else 0)
 
-# %% ../nbs/54_cli.ipynb #c030
+# %% ../nbs/54_cli.ipynb #c050
 def plain(error):   # -> (one line, exit code)
     "An expected error as a user should see it."
     if isinstance(error, LmnbError): return str(error), error.exit_code
@@ -430,6 +467,7 @@ def plain(error):   # -> (one line, exit code)
     if isinstance(error, OSError): return f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 3
     return f"unexpected {type(error).__name__}: {str(error)[:200]} (--debug shows where)", 1
 
+# %% ../nbs/54_cli.ipynb #c051
 def main():
     "The entry point: run, and turn every error into one line and an exit code."
     debug = "--debug" in sys.argv
@@ -439,5 +477,5 @@ def main():
     except (Exception, KeyboardInterrupt) as error:
         if debug: raise
         text, code = plain(error)
-        print(f"lmnb: {text}", file=sys.stderr)
+        say(f"lmnb: {text}", err=True)
     sys.exit(code if isinstance(code, int) else 0)

@@ -53,7 +53,7 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
                ids_BT,                 # the prompts (B, T)
                *,
                mask_BT=None,           # False where there is padding, on the left
-               sampling=Sampling(),
+               sampling=Sampling(),    # how to choose
                most:int=200,           # tokens to write
                end:int|None=EOS,       # the id that ends a row; None: write on
                **context,              # memory_BSD, memory_mask_BS of an encoder
@@ -81,9 +81,9 @@ def generate_ids(model, ids_BT, **options):   # -> list of lists of ids
 
 # %% ../nbs/33_generate.ipynb #c015
 def stream_text(checkpoint,            # a language model's checkpoint
-                prompt:str,
+                prompt:str,            # the text to go on with
                 *,
-                sampling=Sampling(),
+                sampling=Sampling(),   # how to choose
                 most:int=200,          # tokens
                 ):                     # yields pieces of text
     "The continuation of a prompt, piece by piece."

@@ -97,10 +97,13 @@ class LanguageModel(Task):
         for number, pair in enumerate(score_windows(stream, length=length, batch=1 if carry else size)):
             yield Batch(*lm_batch(pair), fresh=not carry or number == 0)
 
-def lm_batch(pair): return {"ids_BT": pair[0]}, pair[1]
+def lm_batch(pair):   # (ids_BT, targets_BT) -> inputs, target
+    "A pair as a batch keeps it."
+    return {"ids_BT": pair[0]}, pair[1]
 
 @patch
 def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right, state
+    "Every position is asked for the token that follows."
     logits_BTV, state = model(batch.inputs["ids_BT"], state=state)
     return (*token_loss(logits_BTV, batch.target), state if self.config.carry else None)
 

@@ -103,7 +103,11 @@ def train_tokenizer(kind:str,      # char | word | bpe
 Tokenizer.train = staticmethod(train_tokenizer)
 
 # %% ../nbs/13_tokenize.ipynb #c016
-def table_engine(kind, counts, vocab_size, min_count):
+def table_engine(kind,         # char | word
+                 counts,       # Counter of units
+                 vocab_size,   # most tokens, specials counted
+                 min_count,    # a rarer unit is unknown
+                 ):            # -> an engine of `tokenizers`
     "A plain table from unit to id; frequent units first, ties in alphabetical order (torchtext's `Vocab`)."
     from tokenizers import Regex, Tokenizer as Engine, models, pre_tokenizers
     from torchtext.vocab import Vocab
@@ -112,7 +116,9 @@ def table_engine(kind, counts, vocab_size, min_count):
     if kind == "char": engine.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     return engine
 
-def bpe_engine(texts, vocab_size):
+def bpe_engine(texts,        # list of str to learn from
+               vocab_size,   # most tokens, specials counted
+               ):            # -> an engine of `tokenizers`
     "Byte-level BPE: all 256 bytes are in the vocabulary, so nothing is unknown."
     from tokenizers import Tokenizer as Engine, decoders, models, pre_tokenizers, trainers
     engine = Engine(models.BPE())
@@ -173,7 +179,9 @@ def to_dict(self:Tokenizer):   # -> dict for `tokenizer.json`
     return json.loads(self.engine.to_str()) | {"lmnb": ours}
 
 @patch
-def save(self:Tokenizer, folder):
+def save(self:Tokenizer,
+         folder,   # one that exists
+         ):
     "Write `tokenizer.json` into a folder."
     write_atomic(Path(folder)/"tokenizer.json", json.dumps(self.to_dict(), ensure_ascii=False))
 

@@ -44,7 +44,7 @@ class Recipe(Plain):
 
 # %% ../nbs/32_train.ipynb #c009
 def rate_at(progress:float,      # share of the run that is done, 0 to 1
-            recipe:Recipe,
+            recipe:Recipe,       # its `warmup` and `decay`
             ):                   # -> factor of the highest rate
     "Warm up, hold, decay to 2 % of the highest rate."
     up = progress/recipe.warmup if recipe.warmup else 1.0
@@ -176,7 +176,9 @@ def keep(self:Run):
 STATE = ("state.safetensors", "state.json")
 
 @patch
-def restore(self:Run, step:int):
+def restore(self:Run,
+            step:int,   # of a checkpoint with its state
+            ):
     "Take up the run at a saved step; raises `CorruptError` where it is damaged."
     place = self.folder/"checkpoints"/f"step-{step}"
     state = place.with_name(place.name + ".state")
@@ -253,12 +255,14 @@ def go(self:Run,
 
 # %% ../nbs/32_train.ipynb #c030
 def train(folder,                # where the run shall stand
-          config:Config, tokenizer, train_rows, dev_rows,
-          recipe:Recipe,
+          config:Config,         # task and model
+          tokenizer,             # with which the model's vocabulary agrees
+          train_rows, dev_rows,  # rows of a data set
+          recipe:Recipe,         # how long and how fast
           *,
           resume:bool=False,     # go on with a run that was stopped
           on_step=None,          # progress, as in Run.go
-          device=None,
+          device=None,           # a torch.device; default: the fastest at hand
           ):                     # -> Path of the run
     "Train a model; raises `UsageError` if the run exists and `resume` is not asked for."
     folder = Path(folder)
@@ -272,7 +276,8 @@ def train(folder,                # where the run shall stand
     run.go(on_step)
     return folder
 
-def go_back(run:Run):
+def go_back(run:Run,   # a new one, whose folder has checkpoints
+            ):
     "Take up the newest saved step that is whole; forget what was logged after it."
     for step in saved_steps(run.folder):
         try: run.restore(step)
@@ -294,8 +299,8 @@ RECIPES = {
     "lm":        dict(tokenizer="bpe", vocab_size=4000, length=64, batch=32, epochs=3),
     "classify":  dict(tokenizer="word", vocab_size=20_000, length=200, batch=32, epochs=6),
     "answer":    dict(tokenizer="word", vocab_size=12_000, length=300, batch=32, epochs=6),
-    "translate": dict(tokenizer="bpe", vocab_size=6000, length=64, batch=64, epochs=12),
-    "summarize": dict(tokenizer="bpe", vocab_size=4000, length=128, target_length=32, batch=32, epochs=12),
+    "translate": dict(tokenizer="bpe", vocab_size=2500, length=48, target_length=48, batch=32, epochs=4, scores=4),
+    "summarize": dict(tokenizer="word", vocab_size=3000, length=60, target_length=20, batch=32, epochs=4, scores=4),
     "chat":      dict(tokenizer="bpe", vocab_size=3000, length=40, target_length=64, batch=32, epochs=20),
 }
 ARCHITECTURES = {
@@ -330,9 +335,11 @@ def text_of(row):   # -> iterator of the texts that a tokenizer learns from
 
 def fit(folder,              # where the run shall stand
         *,
-        task:str, model:str,
+        task:str,            # lm, classify, translate, answer, summarize or chat
+        model:str,           # name in the zoo
         data,                # a DataSet, or the name or path of one
-        resume:bool=False, on_step=None,
+        resume:bool=False,   # go on with a run that was stopped
+        on_step=None,        # progress, as in Run.go
         model_changes:dict=None,   # fields of ModelConfig
         tokenizer=None,      # a ready tokenizer, shared by several models
         **changes,           # fields of Recipe or TaskConfig, `tokenizer_kind`, `vocab_size`

@@ -210,12 +210,13 @@ def public_functions(cell):
 
 @each_notebook
 def test_public_functions_are_documented(nb):
-    "A docstring of one line; and for each parameter a comment on its line (`x_BTD` carries its own: the shape)."
+    "A docstring of one line; and for each parameter a comment on its line (`x_BTD` carries its own: the shape; a command's are told by its --help)."
     for cell in nb.exported:
         comments = {token.start[0] for token in tokenize.generate_tokens(io.StringIO(cell.source).readline) if token.type == tokenize.COMMENT}
         for function in public_functions(cell):
             doc = ast.get_docstring(function, clean=False)
             assert doc and "\n" not in doc.strip(), f"{cell}: {function.name} has no docstring of one line"
+            if any("app." in ast.unparse(decorator) for decorator in function.decorator_list): continue
             for argument in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]:
                 told = argument.lineno in comments or argument.arg in ("self", "cls") or re.search(r"_[A-Z]+$", argument.arg)
                 assert told, f"{cell}: {function.name}({argument.arg}) has no comment"

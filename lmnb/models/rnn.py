@@ -57,7 +57,7 @@ def gradient_reach(radius:float,     # spectral radius of U
                    *,
                    steps:int=100,    # how far to look back
                    width:int=64,     # D
-                   seed:int=0,
+                   seed:int=0,       # decides U and the input
                    ):                # -> tensor (steps,): norm of the gradient k steps back, relative to the last step's
     "How much of the gradient is left k steps back, measured on a random tanh RNN."
     generator = torch.Generator().manual_seed(seed)
@@ -124,7 +124,11 @@ def run(self:Recurrent, kernel, x_BTE, state, length_B=None):   # -> h_BTD, tupl
     return h_BTD, tuple(s[0] for s in last) if self.parts > 1 else (last[0],)
 
 @patch
-def run_sigmoid(self:Recurrent, kernel, x_BTE, state, length_B):
+def run_sigmoid(self:Recurrent,
+                kernel,          # an nn.RNN, whose weights are used
+                x_BTE, state,    # input, and the start: a tuple with h_BD, or None
+                length_B,        # tokens in each row, or None
+                ):               # -> h_BTD, (h_BD,)
     "As `run`, for the logistic squashing function; here the last state is simply the last output."
     h_BD = state[0] if state else x_BTE.new_zeros(x_BTE.shape[0], kernel.hidden_size)
     h_BTD = sigmoid_on_tanh(x_BTE, h_BD, weights_of(kernel))
@@ -148,7 +152,7 @@ def run_layers(self:Recurrent, x_BTE, state, length_B, packed:bool):   # -> h_BT
     return x_BTE, tensors
 
 @patch
-def forward(self:Recurrent, ids_BT, *, mask_BT=None, segment_BT=None, state=None, memory_BSD=None, memory_mask_BS=None):
+def forward(self:Recurrent, ids_BT, *, mask_BT=None, segment_BT=None, state=None, memory_BSD=None, memory_mask_BS=None):   # -> h_BTD, State
     "The contract of chapter 20. With padding and gradients the returned state is that after the padding."
     x_BTE, length_B = self.embed(ids_BT, segment_BT), None
     if mask_BT is not None and bool(mask_BT.all()): mask_BT = None

@@ -80,7 +80,7 @@ def norm(x_BTD):
     return rms_norm(x_BTD, (x_BTD.shape[-1],))
 
 @patch
-def forward(self:Block, x_BTD, past, *, turn, mask, causal, memory_BSD, memory_mask):
+def forward(self:Block, x_BTD, past, *, turn, mask, causal, memory_BSD, memory_mask):   # -> x_BTD, (k_BHSK, v_BHSK)
     "One block; `past` holds the keys and values of earlier positions, or is None. Returns the stream and the new pair."
     n_BTD = norm(x_BTD)
     k, v = self.attention.keys_values(n_BTD, turn)
@@ -113,7 +113,7 @@ def masks(self:Transformer, ids_BT, mask_BT, state):   # -> mask or None, causal
     return look | (at_S == at_T[:, None]), False, seen_BS
 
 @patch
-def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=None, memory_BSD=None, memory_mask_BS=None):
+def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=None, memory_BSD=None, memory_mask_BS=None):   # -> h_BTD, State
     "The contract of chapter 20. The state holds each block's keys and values, and last which positions are real."
     x_BTD = norm(self.widen(self.embed(ids_BT, segment_BT)))
     mask, causal, seen_BS = self.masks(ids_BT, mask_BT, state)

@@ -30,7 +30,7 @@ TASKS = {
     "lm":        dict(head="next"),
     "classify":  CLASSIFIER,
     "translate": dict(head="seq2seq", tie=True, dropout=0.1),
-    "summarize": dict(head="seq2seq", tie=True, dropout=0.1),
+    "summarize": dict(head="seq2seq", tie=True, dropout=0.3, width=128, layers=1),
     "answer":    dict(head="span", bidirectional=True, segments=2, width=128, dropout=0.1),
     "chat":      dict(head="next", dropout=0.2, tie=True),
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LENGTH, BATCH, WORDS = 100, 32, 10_000
+THREADS = {}                             # environment of both children where --threads is given
 
 
 # -- inside a child process ----------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def write_data(file):
 
 def start(python, work, file, *options):
     "Run one measurement in a process of its own."
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"} | THREADS
     done = subprocess.run([python, __file__, "--child", work, "--file", str(file), *options], capture_output=True, text=True, env=environment)
     if done.returncode: sys.exit(f"{work} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -144,6 +145,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3, help="turns of the speed measurement")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the accuracy measurement; none: speed only")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--threads", type=int, help="for both; all cores where it is not given")
     parser.add_argument("--dry-run", action="store_true", help="show the rows, write none")
     for name in ("--child", "--file"): parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -163,6 +165,7 @@ def measure(arguments, file):
         found = append_row("embedding-lstm beside Keras", row, metric, value, write=not arguments.dry_run, **facts)
         print({name: found[name] for name in ("row", "metric", "value", "low", "high", "peer_value", "ratio", "seed")}, flush=True)
     write_data(file)
+    if arguments.threads: THREADS.update(dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(arguments.threads)))
     theirs = arguments.keras_python
     jits = {jit: start(theirs, "keras-speed", file, *(["--jit"] if jit else []))["rate"] for jit in (False, True)}
     option = ["--jit"] if jits[True] > jits[False] else []

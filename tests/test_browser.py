@@ -1,0 +1,117 @@
+"""The dashboard as a person meets it: in a real browser, in both languages, with nothing fetched from elsewhere."""
+import os, socket, subprocess, sys, time, urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+
+from test_app import PAGES
+from tiny import shared_runs
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+DONE = "() => document.querySelector('h1') && !document.querySelector('[data-testid=stStatusWidget]') && !document.querySelector('[data-stale=true]')"
+CONTENT = {   # page -> what stands on it when it is ready
+    "home": "[data-testid=stDataFrame]", "compare": ".js-plotly-plot", "generate": "text=/tokens per second|个词元/", "classify": ".js-plotly-plot", "translate": "h4",
+    "answer": "h4", "summarize": "h4", "chat": "[data-testid=stChatInput]",
+}
+HEADING = {"en": {"home": "build a language model", "compare": "Compare", "generate": "Generate", "classify": "Classify", "translate": "Translate", "answer": "Answer", "summarize": "Summarize", "chat": "Chat"},
+           "zh": {"home": "从文本构建", "compare": "比较", "generate": "生成", "classify": "分类", "translate": "翻译", "answer": "问答", "summarize": "摘要", "chat": "对话"}}
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory, root):
+    "The dashboard in a process of its own, with small runs; its address."
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("dashboard") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", str(root / "app.py"), "--server.address", "localhost", "--server.port", str(port),
+               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+    env = {**os.environ, "LMNB_HOME": str(shared_runs(tmp_path_factory)), "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), "OMP_NUM_THREADS": "1"}
+    with open(log, "w") as out: process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://localhost:{port}/_stcore/health", process, log)
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(address, process, log):
+    "Until the server answers, at most a minute."
+    for _ in range(240):
+        assert process.poll() is None, log.read_text()
+        try: return urllib.request.urlopen(address, timeout=1)
+        except OSError: time.sleep(0.25)
+    raise AssertionError(f"the dashboard did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as p:
+        found = p.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def tab(browser, tmp_path, request):
+    "A browser tab that keeps an eye on where requests go, and leaves a screenshot."
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page = context.new_page()
+    page.elsewhere, page.errors = [], []
+    page.on("request", lambda r: page.elsewhere.append(r.url) if urlsplit(r.url).hostname not in ("localhost", None, "") else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
+    context.close()
+    assert not page.elsewhere and not page.errors
+
+
+def ready(page, selector):
+    "Wait until the page has been written and the content stands there."
+    page.locator(selector).first.wait_for(timeout=60_000)
+    page.wait_for_function(DONE, timeout=60_000)
+    assert page.locator("[data-testid=stException], [data-testid=stAlert]").count() == 0
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_in_a_browser(dashboard, tab, name, lang):
+    tab.goto(f"{dashboard}/{'' if name == 'home' else name}?lang={lang}")
+    ready(tab, CONTENT[name])
+    assert HEADING[lang][name] in tab.locator("h1").first.inner_text()
+    assert ("首页" if lang == "zh" else "Home") in tab.locator("[data-testid=stSidebar]").inner_text()
+
+
+def test_type_a_prompt_and_see_the_text(dashboard, tab):
+    tab.goto(f"{dashboard}/generate")
+    ready(tab, CONTENT["generate"])
+    tab.get_by_label("Beginning").fill("The file")
+    tab.get_by_label("Beginning").press("Enter")
+    tab.locator("strong", has_text="The file").first.wait_for(timeout=60_000)
+    ready(tab, CONTENT["generate"])
+    assert "prompt=The+file" in tab.url.replace("%20", "+")
+    assert tab.locator("strong", has_text="The file").count() == 3                   # three models
+
+
+def test_the_language_and_the_selection_survive_in_the_url(dashboard, tab):
+    tab.goto(f"{dashboard}/generate?lang=zh&runs=pydocs%2Frnn-tiny&prompt=Raise")
+    ready(tab, CONTENT["generate"])
+    assert tab.locator("strong", has_text="Raise").count() == 1 and "lang=zh" in tab.url and "rnn-tiny" in tab.url
+    tab.get_by_role("link", name="分类").click()                                        # another page: the language stays, the selection does not
+    ready(tab, CONTENT["classify"])
+    assert "分类" in tab.locator("h1").first.inner_text() and "lang=zh" in tab.url and "pydocs" not in tab.url
+    tab.get_by_text("English", exact=True).click()
+    tab.locator("h1", has_text="Classify").wait_for(timeout=60_000)
+    assert "lang=zh" not in tab.url
+
+
+def test_say_something(dashboard, tab):
+    tab.goto(f"{dashboard}/chat?lang=zh")
+    ready(tab, CONTENT["chat"])
+    tab.locator("[data-testid=stChatInput] textarea").fill("你好")
+    tab.locator("[data-testid=stChatInput] textarea").press("Enter")
+    tab.locator("[data-testid=stChatMessage]").nth(2).wait_for(timeout=60_000)         # the message, and two models
+    ready(tab, CONTENT["chat"])
+    assert tab.locator("[data-testid=stChatMessage]", has_text="你好").count() >= 1

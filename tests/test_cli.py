@@ -1,0 +1,117 @@
+"""The command as a user types it: a process, its lines, its exit code. Nothing half-written, never a traceback."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+
+
+def lmnb(*arguments, cwd, stdin=None):
+    "Run the command; returns (exit code, standard output, standard error)."
+    done = subprocess.run([sys.executable, "-c", "from lmnb.cli import main; main()", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                          input=stdin, env=ENVIRONMENT, timeout=300, encoding="utf-8")
+    assert "Traceback" not in done.stderr + done.stdout
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    "A folder with a table of reviews, and a small classifier trained on it by the command."
+    folder = tmp_path_factory.mktemp("work")
+    words = ("film", "book", "meal", "trip", "song", "phone", "room", "talk")
+    rows = [f"{a} {b} {w},{label}" for w in words for a, b, label in (("a", "fine", "good"), ("such a", "lovely", "good"), ("a", "dull", "bad"), ("what a", "poor", "bad"), ("one", "great", "good"), ("the", "awful", "bad"))]
+    (folder/"reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    code, out, err = lmnb("train", "--data", "reviews.csv", "--model", "bag-tiny", "--epochs", 20, "--out", "run", cwd=folder)
+    assert code == 0, err
+    return folder
+
+
+def test_own_data_to_a_label(work):
+    code, out, err = lmnb("classify", "run", "a lovely book", "--json", cwd=work)
+    assert code == 0, err
+    assert json.loads(out)["result"]["good"] > 0.5
+    code, out, _ = lmnb("classify", "run", cwd=work, stdin="an awful song\na great room\n")
+    assert code == 0 and len(out.splitlines()) == 2
+    code, out, _ = lmnb("evaluate", "run", "--data", "reviews.csv", "--json", cwd=work)
+    assert code == 0 and json.loads(out.splitlines()[0])["scores"][0]["n"] > 0
+    assert json.loads((work/"run"/"scores.json").read_text())["parts"]["test"]["scores"]
+
+
+def test_the_data_stages_one_after_another(work):
+    (work/"notes").mkdir(exist_ok=True)
+    for number, text in enumerate(["The first note says that the cat sat on the mat.", "The first note says that the cat sat on the mat.", "猫坐在垫子上,狗坐在木头上,它们都很高兴。", "12 | 34 | 56 | 78 | 90"]):
+        (work/"notes"/f"{number}.txt").write_text(text, encoding="utf-8")
+    assert lmnb("collect", "notes", "--out", "docs.jsonl", cwd=work)[0] == 0
+    code, out, _ = lmnb("clean", "docs.jsonl", "--out", "clean.jsonl", cwd=work)
+    assert code == 0 and "3 documents" in out
+    code, out, _ = lmnb("dedup", "clean.jsonl", "--out", "unique.jsonl", cwd=work)
+    assert code == 0 and "2 documents" in out
+    report = json.loads((work/"unique.report.json").read_text(encoding="utf-8"))
+    assert all(s["entered"] == s["kept"] + s["dropped"] + s["quarantined"] for s in report["steps"])
+    code, out, _ = lmnb("tokenize", "unique.jsonl", "--vocab-size", 300, "--out", "tokens", cwd=work)
+    assert code == 0 and (work/"tokens"/"tokenizer.json").is_file()
+
+
+BAD = {
+    "an empty file": (["train", "--data", "empty.txt"], 3),
+    "a folder without text": (["collect", "empty-folder", "--out", "never.jsonl"], 3),
+    "a folder of pictures": (["train", "--data", "pictures"], 3),
+    "a data set that is not there": (["train", "--data", "no-such-file.csv"], 3),
+    "an unknown model": (["train", "--data", "reviews.csv", "--model", "ltsm", "--out", "never"], 2),
+    "an unknown task": (["train", "--data", "reviews.csv", "--task", "sing", "--out", "never"], 2),
+    "the wrong task": (["train", "--data", "reviews.csv", "--task", "lm", "--out", "never"], 2),
+    "an unknown tokenizer": (["train", "--data", "reviews.csv", "--tokenizer", "letters", "--out", "never"], 2),
+    "a number that is none": (["train", "--data", "reviews.csv", "--epochs", "many", "--out", "never"], 2),
+    "a rate that is too high": (["train", "--data", "reviews.csv", "--rate", "-1", "--out", "never"], 2),
+    "an unknown command": (["tarin"], 2),
+    "a missing argument": (["classify"], 2),
+    "an unknown part": (["quickstart", "--only", "lmm"], 2),
+    "a checkpoint that is not there": (["classify", "nothing", "text"], 3),
+    "a truncated checkpoint": (["classify", "truncated", "text"], 4),
+    "a vocabulary that does not match": (["classify", "mismatched", "text"], 4),
+    "a task that the model was not trained for": (["generate", "run", "text"], 2),
+    "a run that is there already": (["train", "--data", "reviews.csv", "--out", "run"], 2),
+    "a public set that is not at hand": (["train", "--data", "sst2", "--out", "never"], 3),
+    "nothing on standard input": (["classify", "run"], 3),
+}
+
+
+@pytest.fixture(scope="module")
+def bad(work):
+    "Damaged neighbours of the good run."
+    import shutil
+    from lmnb.checkpoint import pointed, seal
+    from lmnb.tokenize import Tokenizer
+    (work/"empty.txt").write_bytes(b""); (work/"empty-folder").mkdir()
+    (work/"pictures").mkdir(); (work/"pictures"/"a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    for name in ("truncated", "mismatched"): shutil.copytree(pointed(work/"run"), work/name)
+    weights = work/"truncated"/"model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    Tokenizer.train("word", ["one two three"]).save(work/"mismatched"); seal(work/"mismatched")
+    return work
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_a_code(case, bad, monkeypatch):
+    monkeypatch.delitem(ENVIRONMENT, "LMNB_DATA", raising=False)
+    arguments, expected = BAD[case]
+    before = sorted(str(p) for p in bad.rglob("*"))
+    code, out, err = lmnb(*arguments, cwd=bad, stdin="")
+    assert (code, len(err.strip().splitlines())) == (expected, 1), (code, out, err)
+    assert sorted(str(p) for p in bad.rglob("*")) == before, "something was written"
+
+
+def test_help_names_every_command(work):
+    code, out, _ = lmnb("--help", cwd=work)
+    assert code == 0
+    for name in ("quickstart", "collect", "clean", "dedup", "tokenize", "train", "evaluate", "compare", "generate", "translate", "classify", "topics", "answer", "summarize", "chat", "app", "lab", "doctor"):
+        assert f"  {name} " in out, name
+
+
+def test_doctor(work):
+    code, out, err = lmnb("doctor", cwd=work)
+    assert code == 0, err
+    assert "LMNB_HOME" in out and "torch " in out and "app.py" in out
