@@ -7,8 +7,8 @@ import functools, json
 import streamlit as st
 
 from lmnb.core import LmnbError, asset
-from lmnb.figures import COLOURS, confusion, learning_curves, probabilities, quality_against, score_bars
-from lmnb.serve import (QUICKSTART, Sampling, code_for, compare_table, demo, demo_stream, examples, find_runs, main_score,
+from lmnb.figures import COLOURS, attention_map, learning_curves, probabilities, quality_against, score_bars
+from lmnb.serve import (QUICKSTART, Sampling, attention_of, code_for, compare_table, demo, demo_stream, examples, find_runs, main_score,
                         open_run, read_metrics, remedy)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -220,7 +220,8 @@ def compare():
     st.caption(t("curves_note"))
     if not rows: return
     st.subheader(t("cost"))
-    cost = st.segmented_control(t("cost"), ["parameters", "seconds", "tokens_per_second"], default="parameters", required=True, key="cost", format_func=words().get, label_visibility="collapsed")
+    costs = [name for name in ("parameters", "seconds", "tokens_per_second") if any(row.get(name) for row in rows if row["architecture"] != "baseline")]
+    cost = st.segmented_control(t("cost"), costs, default="parameters", required=True, key="cost", format_func=words().get, label_visibility="collapsed")
     chart(quality_against([row for row in rows if row["architecture"] != "baseline"], x=cost, metric=metric_title(rows[0]), words=words()), t("alt_cost"))
     st.caption(t("cost_note"))
 
@@ -238,7 +239,7 @@ def compare_scores(rows, chosen):
     networks, classical = ([row for row in rows if (row["architecture"] == "baseline") == flag] for flag in (False, True))
     chart(score_bars(networks, baselines=classical, metric=metric_title(rows[0]), words=words()), t("alt_scores", best=rows[0]["name"], score=rows[0]["text"]))
     st.dataframe([{t("column_model"): row["name"], t("column_score"): row["text"], "": t(f"mark_{row['mark']}") if row["mark"] else "",
-                   t("column_parameters"): short(row.get("parameters")), t("column_seconds"): short(row.get("seconds")),
+                   t("column_parameters"): short(row.get("parameters")), t("column_seconds"): "–" if row["architecture"] == "baseline" else short(row.get("seconds")),
                    t("column_speed"): short(row.get("tokens_per_second"))} for row in rows], hide_index=True)
     st.caption(t("scores_note", n=rows[0]["n"]))
 
@@ -316,7 +317,12 @@ def rewrite(task, height):
     text = st.text_area(t(f"{task}_input"), key="text", height=height, bind="query-params")
     if not text.strip(): return st.info(t("type_something"))
     for run, checkpoint in model_columns(chosen):
-        st.markdown(f"#### {escaped(demo(checkpoint, text=text)) or '–'}")
+        written = demo(checkpoint, text=text)
+        st.markdown(f"#### {escaped(written) or '–'}")
+        if task == "translate" and written:
+            with st.expander(t("attention")):
+                chart(attention_map(**attention_of(checkpoint, text, written), words=words()), t("attention"), key=f"attention_{run.name}")
+                st.caption(t("attention_note"))
     show_code(chosen[0][0], task, text=text)
 
 
@@ -334,7 +340,7 @@ def answer():
         st.markdown(f"#### {escaped(found['text']) or '–'}")
         st.caption(t("sure", chance=f"{found['probability']:.0%}"))
         begin, end = found["start"], found["end"]
-        st.markdown(f"{escaped(passage[:begin])}**:blue-background[{escaped(passage[begin:end])}]**{escaped(passage[end:])}" if found["text"] else escaped(passage))
+        st.markdown(f"{escaped(passage[:begin])}:blue-background[{escaped(passage[begin:end])}]{escaped(passage[end:])}" if found["text"] else escaped(passage))
     show_code(chosen[0][0], "answer", question=question, passage=passage)
 
 
@@ -365,13 +371,12 @@ def show_turns(turns, chosen):
             with column.chat_message("assistant", avatar=":material/smart_toy:"):
                 st.caption(run.model)
                 if run.name in turn["answers"]: st.text(turn["answers"][run.name])
-                elif number == len(turns) - 1: turn["answers"][run.name] = reply(checkpoint, turns, run.name)
+                elif number == len(turns) - 1: turn["answers"][run.name] = reply(checkpoint, turn["user"])
 
 
-def reply(checkpoint, turns, name):
-    "The model's answer, shown as it is written."
-    history = [(turn["user"], turn["answers"][name]) for turn in turns[:-1] if name in turn["answers"]]
-    stream = demo_stream(checkpoint, message=turns[-1]["user"], history=history, sampling=Sampling(temperature=0))
+def reply(checkpoint, message):
+    "The model's answer, shown as it is written. Earlier messages are not given to it: the embedded dialogues have one turn each."
+    stream = demo_stream(checkpoint, message=message, sampling=Sampling(temperature=0))
     st.write_stream(map(escaped, stream))
     return stream.text
 

@@ -82,7 +82,7 @@ def whiskers(rows):   # rows with value, low, high -> plotly's error bars; the w
 def log_axis(figure, values):   # a figure, its horizontal values -> the same figure
     "A logarithmic axis with marks at 1, 2, 5, 10, 20, 50 ..., also where all values lie close together."
     if not values: return figure
-    low, high = math.log10(min(values)/1.5), math.log10(max(values)*1.5)
+    low, high = math.log10(min(values)/2.2), math.log10(max(values)*2.2)
     marks = [digit*10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for digit in (1, 2, 5)]
     return figure.update_xaxes(type="log", range=[low, high], tickvals=marks, tickformat="~s")
 
@@ -139,10 +139,16 @@ def probabilities(chances:dict,       # label -> probability
     return figure.update_yaxes(autorange="reversed", type="category").update_xaxes(range=[0, 1], tickformat=".0%")
 
 # %% ../nbs/50_figures.ipynb #c022
-def heat_map(values, *, rows, columns, text=None, hover="%{z:.2f}"):   # numbers 0 to 1, names -> plotly figure
-    "A matrix as colours, light to dark, one scale from 0 to 1, the first row on top."
+def heat_map(values,              # numbers from 0
+             *,
+             rows, columns,       # names
+             text=None,           # what stands in the cells; nothing where None
+             top:float=1.0,       # the value of the darkest colour
+             hover="%{z:.2f}",    # plotly's template
+             ):                   # -> plotly figure
+    "A matrix as colours, light to dark, the first row on top."
     figure = go.Figure(go.Heatmap(
-        z=values, x=list(range(len(columns))), y=list(range(len(rows))), text=text, texttemplate="%{text}" if text is not None else None, zmin=0, zmax=1,
+        z=values, x=list(range(len(columns))), y=list(range(len(rows))), text=text, texttemplate="%{text}" if text is not None else None, zmin=0, zmax=top,
         colorscale=[[0, "#ffffff"], [0.5, "#7fb8da"], [1, "#0072B2"]], xgap=1, ygap=1, showscale=False, hovertemplate=hover + "<extra></extra>"))
     figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=list(columns), side="bottom")
     return figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows), autorange="reversed")
@@ -166,7 +172,8 @@ def attention_map(weights,         # (written, read) numbers from 0 to 1
                   words:dict=None, # titles in another language
                   ):               # -> plotly figure
     "An attention matrix with the tokens on its axes."
-    figure = heat_map([[float(w) for w in row] for row in weights], rows=list(written), columns=list(read))
+    rows = [[float(w) for w in row] for row in weights]
+    figure = heat_map(rows, rows=list(written), columns=list(read), top=max(map(max, rows)))
     return styled(figure, x=word(words, "source"), y=word(words, "target"), height=150 + 30*len(list(written)))
 
 # %% ../nbs/50_figures.ipynb #c028

@@ -6,8 +6,8 @@
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'RunInfo', 'runs_dir', 'remedy',
            'count_parameters', 'glance', 'run_config', 'progress_of', 'read_run', 'find_runs', 'write_scores',
            'read_scores', 'write_baselines', 'read_baselines', 'token_losses', 'text_stream', 'scores_of_losses',
-           'evaluate_lm', 'baseline_lm', 'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'Stream',
-           'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'baseline_rows',
+           'evaluate_lm', 'baseline_lm', 'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'attention_of',
+           'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'baseline_rows',
            'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked',
            'examples', 'as_inputs', 'code_for']
 
@@ -259,7 +259,7 @@ def tokens_per_second(checkpoint,       # a model that writes: lm, chat, transla
     model, context = checkpoint.model, {}
     if checkpoint.config.model.head == "seq2seq":
         source = torch.tensor([[BOS]*8])
-        model, context = model.decoder, {"memory_BSD": model.encode(source), "memory_mask_BS": torch.ones_like(source, dtype=torch.bool)}
+        with torch.no_grad(): model, context = model.decoder, model.context(source, torch.ones_like(source, dtype=torch.bool))
     elif checkpoint.config.model.head != "next": return None
     prompt, options = torch.tensor([[BOS]]), dict(sampling=Sampling(temperature=0), end=None, **context)
     for _ in stream_ids(model, prompt, most=4, **options): pass             # the first steps also warm up
@@ -319,6 +319,15 @@ def demo(checkpoint,   # of any task
     return DEMOS[checkpoint.config.task.name](checkpoint, **inputs)
 
 # %% ../nbs/52_serve.ipynb #c026
+def attention_of(checkpoint,    # of a translator
+                 text:str,      # the source
+                 written:str,   # its translation
+                 ):             # -> dict for `attention_map`: weights (written, read), read, written
+    "Where a translator's decoder looked for each token that it wrote."
+    read, wrote, weights = _translate().looked_at(checkpoint, text, written)
+    return {"weights": weights.tolist(), "read": read, "written": wrote}
+
+# %% ../nbs/52_serve.ipynb #c027
 class Stream:
     "Pieces of text as they are written; afterwards `text`, `seconds` and `rate` (tokens per second)."
     def __init__(self, pieces, tokenizer): self.pieces, self.tokenizer, self.text, self.seconds = pieces, tokenizer, "", 0.0
@@ -343,7 +352,7 @@ def demo_stream(checkpoint,   # of a language model or a chat
     else: raise UsageError(f"a model for {task} gives its result at once: use demo()")
     return Stream(pieces, checkpoint.tokenizer)
 
-# %% ../nbs/52_serve.ipynb #c029
+# %% ../nbs/52_serve.ipynb #c030
 def resolve(run):   # "topics/lstm", or a folder of a run or checkpoint -> Path
     "The folder that a name or path means; raises `InputError` with the names there are."
     for path in (Path(run), runs_dir()/run):
@@ -355,7 +364,7 @@ def open_run(run):   # name or folder -> Checkpoint
     "Open a run's best checkpoint by its name, or any checkpoint by its folder."
     return open_checkpoint(resolve(run))
 
-# %% ../nbs/52_serve.ipynb #c032
+# %% ../nbs/52_serve.ipynb #c033
 def test_parts(data:DataSet):   # -> list of str
     "The parts that scores are reported on."
     return [part for part in data.parts if part.startswith("test")] or ["dev"]
@@ -402,7 +411,7 @@ def evaluate_baselines(data:DataSet, *, limit:int=None, tokenizer=None):   # -> 
         found[part] = {name: scores for name, (scores, _) in rows.items()}
     return found
 
-# %% ../nbs/52_serve.ipynb #c035
+# %% ../nbs/52_serve.ipynb #c036
 LOWER = {"loss", "perplexity", "bits_per_byte", "nats_per_character"}     # less is better
 
 def main_score(scores):   # list of Score -> Score, or None
@@ -421,7 +430,7 @@ def is_tie(a, b, part):   # two rows of a table -> bool
     if all(i is not None for i in items) and items[0].shape == items[1].shape and len(items[0]) > 1: return tie(*items)
     return tie(a["score"], b["score"])
 
-# %% ../nbs/52_serve.ipynb #c036
+# %% ../nbs/52_serve.ipynb #c037
 def table_row(run, score):   # RunInfo, Score -> dict
     "A run as one row of a comparison."
     return {"name": run.name, "architecture": run.architecture, "parameters": run.parameters, "seconds": run.seconds, "path": run.path, "score": score,
@@ -455,7 +464,7 @@ def marked(rows, part):   # rows with a Score each -> the rows with value, low, 
         row["mark"] = "best" if number == 0 else "tie" if is_tie(row, rows[0], part) else ""
     return rows
 
-# %% ../nbs/52_serve.ipynb #c039
+# %% ../nbs/52_serve.ipynb #c040
 PROMPTS = {"en": ["Return the number of", "This function", "The file is opened", "If the argument is"],
            "zh": ["Return a list of", "Raise an error if", "The default value", "A class that"]}    # the manual is in English: so are its prompts
 FIELDS = {"lm": ("prompt",), "classify": ("text",), "translate": ("text",), "answer": ("question", "passage"), "summarize": ("text",), "chat": ("message",)}
@@ -474,7 +483,7 @@ def as_inputs(task, example):   # a str, a tuple or a dict -> dict
     if isinstance(example, dict): return {name: example[name] for name in FIELDS[task] if name in example}
     return dict(zip(FIELDS[task], [example] if isinstance(example, str) else example))
 
-# %% ../nbs/52_serve.ipynb #c040
+# %% ../nbs/52_serve.ipynb #c041
 CALLS = {   # task -> (import, call)
     "lm": ("from lmnb.generate import Sampling, generate", "generate(checkpoint, {prompt!r}, sampling=Sampling({sampling}), most={most})"),
     "classify": ("from lmnb.apps.classify import classify", "classify(checkpoint, [{text!r}])"),

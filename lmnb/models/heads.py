@@ -71,7 +71,7 @@ class Label(nn.Module):
 
 # %% ../../nbs/26_models.heads.ipynb #c012
 class Span(nn.Module):
-    "Question answering: start and end logits over positions, (batch, time, 2). Segment 1 is the passage."
+    "Question answering: start and end logits over positions, (batch, time, 2). Segment 0 is the question; the passage is 1 or more."
     def __init__(self, config:ModelConfig):
         super().__init__()
         self.config, self.backbone = config, build_backbone(config)
@@ -87,7 +87,7 @@ class Span(nn.Module):
         found_BTD = score_BTS.masked_fill(~question_BT[:, None], -1e4).softmax(-1) @ h_BTD
         asked_BTD = pool(h_BTD, question_BT, "mean")[:, None].expand_as(h_BTD)
         z_BTD = torch.relu(self.hidden(torch.cat([h_BTD, found_BTD, h_BTD*found_BTD, h_BTD*asked_BTD], -1)))
-        return self.output(self.dropout(z_BTD)).masked_fill(~(mask_BT & (segment_BT == 1))[:, :, None], -1e4)
+        return self.output(self.dropout(z_BTD)).masked_fill(~(mask_BT & (segment_BT > 0))[:, :, None], -1e4)
 
 # %% ../../nbs/26_models.heads.ipynb #c014
 class Writer(NextToken):

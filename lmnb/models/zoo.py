@@ -25,14 +25,14 @@ PRESETS = {
 }
 
 # %% ../../nbs/27_models.zoo.ipynb #c007
-CLASSIFIER = dict(head="label", bidirectional=True, pool="max", width=128, dropout=0.3)
+CLASSIFIER = dict(head="label", bidirectional=True, pool="mean", width=128, dropout=0.4, init_std=0.1)
 TASKS = {
     "lm":        dict(head="next"),
     "classify":  CLASSIFIER,
-    "translate": dict(head="seq2seq", tie=True, dropout=0.1),
-    "summarize": dict(head="seq2seq", tie=True, dropout=0.3, width=128, layers=1),
-    "answer":    dict(head="span", bidirectional=True, segments=2, width=128, dropout=0.1),
-    "chat":      dict(head="next", dropout=0.2, tie=True),
+    "translate": dict(head="seq2seq", tie=True, dropout=0.2, width=128, layers=1, heads=2, hidden=2),
+    "summarize": dict(head="seq2seq", tie=True, dropout=0.3, width=128, layers=1, heads=2, hidden=2),
+    "answer":    dict(head="span", bidirectional=True, segments=4, width=64, hidden=2, dropout=0.2),
+    "chat":      dict(head="next", tie=True, layers=1, embedding_width=128),
 }
 
 def preset(name:str,           # a key of PRESETS
@@ -52,9 +52,11 @@ def adapted(name:str, task:str):   # -> the fields that the task changes for thi
     "The task's row, without what the preset fixes by itself or cannot do."
     row = dict(TASKS[task])
     if name == "embedding-lstm": row = {"head": row["head"]}
-    if name.endswith("-tiny"): row.pop("width", None)
+    if name.endswith("-tiny"): row = {k: v for k, v in row.items() if k not in ("width", "embedding_width")}
     if name.startswith("bag"):
         if row["head"] not in ("next", "label"): raise UsageError(f"a bag cannot {task}: choose a recurrent model or a transformer")
         row = {"head": row["head"], "dropout": row.get("dropout", 0.0)}
-    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 2, "pool": "mean"}
+    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 1, "init_std": 0.02}     # one block suffices, and costs half
+    if name.startswith("transformer") and row["head"] == "span": row |= {"layers": 2, "dropout": 0.0}
+    if name == "transformer" and task == "chat": row |= {"width": 96, "embedding_width": 96, "hidden": 2, "init_std": 0.2}
     return row
