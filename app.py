@@ -197,7 +197,7 @@ def run_row(run):
         t("column_task"): name_of("task", run.task), t("column_data"): run.data, t("column_model"): run.model,
         t("column_score"): f"{name_of('metric', score.metric)} {score.format()}" if score else "–",
         t("column_parameters"): short(run.parameters), t("column_seconds"): short(run.seconds),
-        t("column_state"): t("state_ok") if run.ok else run.status}
+        t("column_state"): t("state_ok" if run.ok else "state_broken")}
 
 
 @page
@@ -211,8 +211,8 @@ def compare():
     data, chosen = pick(runs, most=10)
     if not chosen: return st.info(t("choose_models"))
     parts = sorted({part for run in chosen for part in run.scores})
-    part = st.segmented_control(t("part"), parts, default=parts[0], required=True, key="part", bind="query-params") if len(parts) > 1 else "test"
-    rows = [row | {"name": row["name"].split("/")[-1]} for row in compare_table(chosen, part=part)]
+    part = st.segmented_control(t("part"), parts, default=parts[0], required=True, key="part", format_func=lambda part: name_of("part", part)) if len(parts) > 1 else "test"
+    rows = [row | {"name": name_of("baseline", row["name"].split("/")[-1])} for row in compare_table(chosen, part=part)]
     compare_scores(rows, chosen)
     st.subheader(t("curves"))
     axis = st.segmented_control(t("axis"), ["step", "tokens", "seconds"], default="step", required=True, key="axis", format_func=words().get, label_visibility="collapsed")
@@ -366,11 +366,11 @@ def chat():
 def show_turns(turns, chosen):
     "The conversation; what a chosen model has not answered yet, it answers now, if it is the last message."
     for number, turn in enumerate(turns):
-        st.chat_message("user").text(turn["user"])
+        st.chat_message("user", avatar=":material/person:").text(turn["user"])
         for (run, checkpoint), column in zip(chosen, st.columns(len(chosen))):
             with column.chat_message("assistant", avatar=":material/smart_toy:"):
                 st.caption(run.model)
-                if run.name in turn["answers"]: st.text(turn["answers"][run.name])
+                if run.name in turn["answers"]: st.text(turn["answers"][run.name] or "–")
                 elif number == len(turns) - 1: turn["answers"][run.name] = reply(checkpoint, turn["user"])
 
 
@@ -387,7 +387,7 @@ def chat_examples(data, chosen, turns):
     found.sort(key=lambda example: any("一" <= c <= "鿿" for c in example["message"]) != (language() == "zh"))
     st.caption(t("examples"))
     with st.container(horizontal=True, gap="small"):
-        for number, example in enumerate(found[:8]):
+        for number, example in enumerate(found[:12]):
             st.button(clip(example["message"]), key=f"say_{number}", on_click=fill, args=({"clicked": example["message"]},))
         if turns: st.button(t("anew"), icon=":material/restart_alt:", type="tertiary", on_click=turns.clear)
 

@@ -340,9 +340,9 @@ DEV_ROWS = 200   # of the development part: eight looks at it must not cost more
 # %% ../nbs/54_cli.ipynb #c036
 def finished(run, data):   # -> bool
     "Has this run been trained and scored on this very data?"
-    from lmnb.serve import part_hash, read_scores, test_parts
+    from lmnb.serve import part_hash, read_run, read_scores, test_parts
     scores, facts = read_scores(run)
-    return all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
+    return read_run(run).ok and all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
 
 # %% ../nbs/54_cli.ipynb #c037
 def do_job(data,         # DataSet
@@ -352,14 +352,14 @@ def do_job(data,         # DataSet
            steps=None,   # only so many
            ):
     "Train (or go on, or begin again where the data has changed) and score one model."
-    from lmnb.serve import evaluate_run, runs_dir
+    from lmnb.serve import evaluate_run, main_score, read_run, runs_dir
     from lmnb.train import fit
     run, began = runs_dir()/data.name/model, time.monotonic()
+    if (run/"scores.json").is_file() and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
     if (run/"config.json").is_file() and read_json(run/"config.json").get("checkpoint", {}).get("data", {}).get("hash") != data.hash: shutil.rmtree(run)
     fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
-    from lmnb.serve import main_score
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
 
 # %% ../nbs/54_cli.ipynb #c038
@@ -409,7 +409,7 @@ def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: 
     "The dashboard, in the browser."
     import threading, webbrowser
     command = [sys.executable, "-m", "streamlit", "run", str(shipped("app.py")), "--server.address", "localhost", "--server.port", str(port),
-               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--theme.primaryColor", "#0072B2"]
     if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
     raise typer.Exit(subprocess.call(command))
 

@@ -71,7 +71,7 @@ def runs_dir():   # -> Path
 
 def remedy(data:str,       # name of a data set
            model:str="",   # preset
-           task:str="",
+           task:str="",    # what it is for; looked up where empty
            ):              # -> str
     "The command that trains a model (again)."
     part = next((part for part, sets in QUICKSTART.items() if data in sets), None)
@@ -498,7 +498,7 @@ COMMANDS = {
 }
 
 def code_for(name:str,        # of a run
-             task:str,
+             task:str,        # that it was trained for
              *,
              sampling=None,   # Sampling, for lm
              most:int=80,     # tokens, for lm

@@ -248,7 +248,7 @@ def user_units(user:str):   # -> list of str
 # %% ../nbs/31_task.ipynb #c028
 class Chat(Task):
     "A language model with roles; only the assistant's words are targets."
-    whole, short, drop, echo, turn = 0.3, 5, 0.2, 0.3, 0.5      # what training does to a batch, see `noisy`
+    whole, short, drop, echo, turn = 0.5, 5, 0.2, 0.3, 0.5      # what training does to a batch, see `noisy`
     dice = None                                                 # random numbers of a training step; None while scoring
 
     def user_ids(self, user:str):   # -> ids
@@ -274,7 +274,7 @@ class Chat(Task):
 def noisy(self:Chat, example, most):   # -> example, changed
     "An example with a prompt that lacks tokens, is turned, or echoes the answer, and with at most `most` tokens to write."
     body, keep = example["ids"][2:-1], 1 - self.drop
-    if self.dice.random() < self.echo: body, keep = example["echo"], min(0.5, 12/max(len(example["echo"]), 1))
+    if self.dice.random() < self.echo: body, keep = example["echo"], 0.1 + 0.5*self.dice.random()
     kept = [i for i, number in zip(body, self.dice.random(len(body))) if number < keep] or body[:12]
     if self.dice.random() < self.turn and len(kept) > 1: kept = kept[(at := self.dice.integers(1, len(kept))):] + kept[:at]
     return {"ids": [BOS, USER, *kept, ASSISTANT], "answer": example["answer"][:most]}
@@ -287,7 +287,11 @@ def batch(self:Chat, examples, *, step:int, size:int, seed:int):   # -> Batch
     finally: self.dice = None
 
 @patch
-def collate(self:Chat, examples, chosen):
+def collate(self:Chat,
+            examples,   # all of them
+            chosen,     # numbers of the batch's examples
+            ):          # -> Batch
+    "Prompt and answer in one row; noise in the prompt while training."
     rows = [examples[i] for i in chosen]
     if self.dice is not None:
         most = None if self.dice.random() < self.whole else self.short

@@ -63,6 +63,7 @@ def orthogonalize(G_NDE, steps:int=5):   # -> the same shape, singular values ne
         X = 3.4445*X + (-4.7750*A + 2.0315*A @ A) @ X
     return (X.mT if flip else X).to(G_NDE.dtype)
 
+# %% ../nbs/32_train.ipynb #c013
 class Muon(torch.optim.Optimizer):
     "Momentum, then orthogonalized updates, for matrices."
     def __init__(self, parameters, lr:float=0.02, momentum:float=0.95):
@@ -81,7 +82,7 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonalize(ahead)*group["lr"]*max(1, rows/columns)**0.5
                 torch._foreach_sub_(stack, list(update.unbind(0)))
 
-# %% ../nbs/32_train.ipynb #c014
+# %% ../nbs/32_train.ipynb #c015
 def optimizers(model, recipe:Recipe):   # -> list of torch optimizers, each group with its highest rate as `top`
     "AdamW for everything, or Muon for the matrices of Transformer blocks and AdamW for the rest."
     muon = [p for name, p in model.named_parameters() if ".blocks." in name and p.dim() == 2] if recipe.optimizer == "muon" else []
@@ -94,7 +95,7 @@ def optimizers(model, recipe:Recipe):   # -> list of torch optimizers, each grou
         for group in optimizer.param_groups: group["top"] = group["lr"]
     return found
 
-# %% ../nbs/32_train.ipynb #c016
+# %% ../nbs/32_train.ipynb #c017
 def bf16_pays(device, model):   # -> bool
     "Whether bfloat16 is faster for this model on this device."
     if device.type == "cuda": return torch.cuda.is_bf16_supported()
@@ -106,7 +107,7 @@ def precision_context(recipe, device, model):   # -> a function that makes the c
     use = recipe.precision == "bf16" or (recipe.precision == "auto" and bf16_pays(device, model))
     return (lambda: torch.autocast(device.type, torch.bfloat16)) if use else nullcontext
 
-# %% ../nbs/32_train.ipynb #c018
+# %% ../nbs/32_train.ipynb #c019
 class Run:
     "A training run in progress."
     def __init__(self, folder, config:Config, tokenizer, train_rows, dev_rows, recipe:Recipe, *, device=None):
@@ -134,7 +135,7 @@ class Run:
         "The share that is done, 0 to 1."
         return min(1.0, self.step/self.steps if self.steps else self.seconds/(60*self.recipe.minutes))
 
-# %% ../nbs/32_train.ipynb #c020
+# %% ../nbs/32_train.ipynb #c021
 @patch
 def advance(self:Run):   # -> mean loss of the batch, in nats per target
     "One batch: forward, backward, clip, update."
@@ -153,7 +154,7 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     self.step += 1; self.tokens += count
     return value
 
-# %% ../nbs/32_train.ipynb #c022
+# %% ../nbs/32_train.ipynb #c023
 @patch
 def keep(self:Run):
     "Save `checkpoints/step-N` and `step-N.state`, then let `last` point at them."
@@ -175,6 +176,7 @@ def keep(self:Run):
 
 STATE = ("state.safetensors", "state.json")
 
+# %% ../nbs/32_train.ipynb #c024
 @patch
 def restore(self:Run,
             step:int,   # of a checkpoint with its state
@@ -197,7 +199,7 @@ def restore(self:Run,
     torch.set_rng_state(tensors["random"])
     self.step, self.tokens, self.seconds, self.best = (facts[name] for name in ("step", "tokens", "seconds", "best"))
 
-# %% ../nbs/32_train.ipynb #c024
+# %% ../nbs/32_train.ipynb #c026
 def merit(task:str,     # name of the task
           score:dict,   # loss and accuracy on the development part
           ):            # -> tuple, larger is better
@@ -217,13 +219,14 @@ def evaluate(self:Run):   # -> dict
             for name in (f"step-{step}", f"step-{step}.state"): shutil.rmtree(self.folder/"checkpoints"/name, ignore_errors=True)
     return score
 
+# %% ../nbs/32_train.ipynb #c027
 @patch
 def log(self:Run, **row):
     "Append one line to `metrics.jsonl`."
     with open(self.folder/"metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 3), **row}) + "\n")
 
-# %% ../nbs/32_train.ipynb #c026
+# %% ../nbs/32_train.ipynb #c029
 @contextmanager
 def stop_flag():   # yields a threading.Event that is set when the process is asked to stop
     "SIGINT and SIGTERM set a flag instead of breaking in; only the main thread may do so."
@@ -234,7 +237,7 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
     finally:
         for number, handler in before.items(): signal.signal(number, handler)
 
-# %% ../nbs/32_train.ipynb #c028
+# %% ../nbs/32_train.ipynb #c031
 @patch
 def go(self:Run,
        on_step=None,     # a function of a dict (progress, step, loss, rate ...), called now and then
@@ -259,7 +262,7 @@ def go(self:Run,
                 told = time.perf_counter()
                 on_step({"progress": self.progress, "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "loss": (window or [float("nan")])[-1], "best": self.best})
 
-# %% ../nbs/32_train.ipynb #c030
+# %% ../nbs/32_train.ipynb #c033
 def train(folder,                # where the run shall stand
           config:Config,         # task and model
           tokenizer,             # with which the model's vocabulary agrees
@@ -282,6 +285,7 @@ def train(folder,                # where the run shall stand
     run.go(on_step)
     return folder
 
+# %% ../nbs/32_train.ipynb #c034
 def go_back(run:Run,   # a new one, whose folder has checkpoints
             ):
     "Take up the newest saved step that is whole; forget what was logged after it."
@@ -294,13 +298,14 @@ def go_back(run:Run,   # a new one, whose folder has checkpoints
         kept = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}") and json.loads(line)["step"] <= run.step]
         write_atomic(log, "".join(line + "\n" for line in kept))
 
+# %% ../nbs/32_train.ipynb #c035
 def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
-# %% ../nbs/32_train.ipynb #c034
+# %% ../nbs/32_train.ipynb #c039
 RECIPES = {
     "lm":        dict(tokenizer="bpe", vocab_size=2000, length=64, batch=32, epochs=3),
     "classify":  dict(tokenizer="word", vocab_size=20_000, length=200, batch=32, epochs=6),
@@ -317,26 +322,29 @@ ARCHITECTURES = {
     "bag":         dict(rate=1e-2, weight_decay=0.0),
 }
 
-SPECIAL = {   # (task, preset, architecture or language of the data) -> what differs there
+SPECIAL = {   # (task, preset, architecture or language of the data) -> what differs there; "few": under 3,000 texts to learn from
     ("translate", "lstm"): dict(rate=6e-3),
     ("translate", "transformer"): dict(rate=15e-3),   # a small tied embedding has far to go in 700 steps: at 4e-3 it is still on its way
-    ("summarize", "transformer"): dict(rate=10e-3),
-    ("classify", "zh"): dict(tokenizer="char", vocab_size=6000, length=300),     # characters: no segmenter to err, and few are unknown
+    ("summarize", "transformer"): dict(rate=6e-3, muon_rate=0.03),
+    ("classify", "few zh"): dict(tokenizer="char", vocab_size=6000, length=300),  # a thousand sentences: characters recur, words do not
     ("classify", "rnn"): dict(rate=4e-3),
     ("classify", "gru"): dict(rate=6e-3),
     ("classify", "lstm"): dict(rate=6e-3),
     ("classify", "transformer"): dict(rate=2e-3, optimizer="adamw", precision="fp32"),    # one block: Muon costs more than it brings
     ("classify", "embedding-lstm"): dict(vocab_size=10_000, length=100, batch=32, epochs=10, rate=1e-3, weight_decay=0.0, warmup=0.0, decay=0.0),  # Keras's Adam
     ("answer", "en+zh"): dict(epochs=1), ("answer", "lstm"): dict(rate=6e-3), ("answer", "transformer"): dict(rate=6e-3, precision="fp32"),
-    ("chat", "en+zh"): dict(epochs=10), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32", epochs=11),
+    ("chat", "en+zh"): dict(epochs=10), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32"),
 }
 
+# %% ../nbs/32_train.ipynb #c040
 def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vocabulary, Recipe, tokenizer kind and size
     "What to do for a task and a preset; `changes` are fields of Recipe, TaskConfig or the model."
     if task not in RECIPES: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(RECIPES)}")
     found = preset(model, task=task, vocab_size=8)
     chosen = RECIPES[task] | ARCHITECTURES[found.architecture]
-    for key in ("+".join(data.languages), found.architecture, model): chosen |= SPECIAL.get((task, key), {})
+    languages = "+".join(data.languages)
+    few = [f"few {languages}"] if len(data.parts["train"]) < 3000 else []
+    for key in (languages, *few, found.architecture, model): chosen |= SPECIAL.get((task, key), {})
     chosen |= {k: v for k, v in changes.items() if v is not None}
     if any(changes.get(k) for k in ("minutes", "steps")) and not changes.get("epochs"): chosen.pop("epochs", None)
     recipe = {k: chosen[k] for k in chosen if k in Recipe.model_fields}
@@ -344,7 +352,7 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm")
     return found, fields, Recipe(**recipe), chosen["tokenizer"], chosen["vocab_size"]
 
-# %% ../nbs/32_train.ipynb #c035
+# %% ../nbs/32_train.ipynb #c041
 def text_of(row):   # -> iterator of the texts that a tokenizer learns from
     "All text fields of a row."
     return (row[name] for name in ("text", "source", "target", "passage", "question", "summary", "user", "answer") if isinstance(row.get(name), str))

@@ -29,7 +29,7 @@ CLASSIFIER = dict(head="label", bidirectional=True, pool="mean", width=128, drop
 TASKS = {
     "lm":        dict(head="next"),
     "classify":  CLASSIFIER,
-    "translate": dict(head="seq2seq", tie=True, dropout=0.2, width=128, layers=1, heads=2, hidden=2),
+    "translate": dict(head="seq2seq", tie=True, dropout=0.0, width=128, layers=1, heads=2, hidden=2),
     "summarize": dict(head="seq2seq", tie=True, dropout=0.3, width=128, layers=1, heads=2, hidden=2),
     "answer":    dict(head="span", bidirectional=True, segments=4, width=64, hidden=2, dropout=0.2),
     "chat":      dict(head="next", tie=True, layers=1, embedding_width=128),
@@ -56,7 +56,7 @@ def adapted(name:str, task:str):   # -> the fields that the task changes for thi
     if name.startswith("bag"):
         if row["head"] not in ("next", "label"): raise UsageError(f"a bag cannot {task}: choose a recurrent model or a transformer")
         row = {"head": row["head"], "dropout": row.get("dropout", 0.0)}
-    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 1, "init_std": 0.02}     # one block suffices, and costs half
+    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 1, "hidden": 2, "init_std": 0.02}     # one block suffices, and costs half
     if name.startswith("transformer") and row["head"] == "span": row |= {"layers": 2, "dropout": 0.0}
     if name == "transformer" and task == "chat": row |= {"width": 96, "embedding_width": 96, "hidden": 2, "init_std": 0.2}
     return row
