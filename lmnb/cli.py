@@ -6,7 +6,7 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'ROAD', 'MINUTES', 'DEV_ROWS', 'common', 'Progress', 'clock',
            'training_line', 'documents_of', 'report_lines', 'apply_steps', 'collect', 'clean', 'dedup', 'tokenize',
            'train', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened', 'apply_to_texts',
-           'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of', 'prepared',
+           'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale',
            'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab',
            'folder_size', 'doctor', 'plain', 'main']
 
@@ -308,7 +308,7 @@ ROAD = {   # part -> models
     "translate": ("lstm", "transformer"), "answer": ("lstm", "transformer"), "summarize": ("lstm", "transformer"), "chat": ("lstm", "transformer"),
 }
 
-MINUTES = {"lm": 0.5}   # language models get equal time, which is the fair comparison on a laptop; the others take their epochs
+MINUTES = {"lm": 0.42}   # language models get equal time, which is the fair comparison on a laptop; the others take their epochs
 
 def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data set, model)
     "What there is to do; raises `UsageError` for an unknown part."
@@ -338,8 +338,21 @@ def prepared(name:str, progress):   # -> DataSet
 DEV_ROWS = 200   # of the development part: eight looks at it must not cost more than the training
 
 # %% ../nbs/54_cli.ipynb #c036
-def finished(run, data):   # -> bool
+def stale(run,     # its folder
+          data,    # DataSet
+          steps,   # how many were asked for, or None
+          ):       # -> bool
+    "Was this run trained on other data, or for another number of steps?"
+    if not (run/"config.json").is_file(): return False
+    found = read_json(run/"config.json")
+    return found.get("checkpoint", {}).get("data", {}).get("hash") != data.hash or found.get("recipe", {}).get("steps") != steps
+
+def finished(run,          # its folder
+             data,         # DataSet
+             steps=None,   # how many were asked for
+             ):            # -> bool
     "Has this run been trained and scored on this very data?"
+    if stale(run, data, steps): return False
     from lmnb.serve import part_hash, read_run, read_scores, test_parts
     scores, facts = read_scores(run)
     return read_run(run).ok and all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
@@ -356,7 +369,7 @@ def do_job(data,         # DataSet
     from lmnb.train import fit
     run, began = runs_dir()/data.name/model, time.monotonic()
     if (run/"scores.json").is_file() and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
-    if (run/"config.json").is_file() and read_json(run/"config.json").get("checkpoint", {}).get("data", {}).get("hash") != data.hash: shutil.rmtree(run)
+    if stale(run, data, steps): shutil.rmtree(run)
     fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
@@ -375,7 +388,7 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
         passed = time.monotonic() - began
         left = f", about {clock(passed/done*(len(jobs) - number))} left in all" if done else ""
         label = f"[{number + 1}/{len(jobs)}{left}] {name} · "
-        if finished(run, data): progress.line(f"{label}{model}: done before"); continue
+        if finished(run, data, steps): progress.line(f"{label}{model}: done before"); continue
         do_job(data, model, progress, label, steps)
         if part == "sentiment": cross_validated(data, model)
         if model == ROAD[part][-1]: evaluate_baselines(data)

@@ -7,9 +7,9 @@ __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS',
            'count_parameters', 'glance', 'run_config', 'progress_of', 'read_run', 'find_runs', 'write_scores',
            'read_scores', 'write_baselines', 'read_baselines', 'token_losses', 'text_stream', 'scores_of_losses',
            'evaluate_lm', 'baseline_lm', 'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'attention_of',
-           'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'baseline_rows',
-           'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked',
-           'examples', 'as_inputs', 'code_for']
+           'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
+           'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table',
+           'marked', 'examples', 'as_inputs', 'code_for']
 
 # %% ../nbs/52_serve.ipynb #c002
 import json, math, shlex, time
@@ -394,8 +394,23 @@ def evaluate_run(run,             # folder or name of a run
         found[name] = scores
         about = dict(data=data.name, hash=part_hash(data, name), seconds=round(time.perf_counter() - began, 3), tokens_per_second=speed)
         if (path/"checkpoints").is_dir(): write_scores(path, name, scores, items=items, **about)
+    if (path/"checkpoints").is_dir(): write_card(path)
     return found
 
+def write_card(run):   # folder of a run
+    "Write the model card, `README.md`, beside the run's best checkpoint: data and licence, recipe, scores, limits."
+    config, checkpoint = run_config(run), pointed(run)
+    scores, _ = read_scores(run)
+    lines = [f"# {config.data.get('name', 'own data')} / {config.preset or config.model.architecture}", "",
+             f"A model for *{config.task.name}* ({', '.join(config.task.languages) or 'language not stated'}), made with lmnb.", "",
+             f"- data: {config.data.get('name', '?')}, hash {config.data.get('hash', '?')[:16]}", f"- licence of the data: {config.data.get('licence', '?')}",
+             f"- model: {config.model.architecture}, width {config.model.width}, {config.model.layers} layer(s), {count_parameters(checkpoint/'model.safetensors'):,} parameters",
+             f"- recipe: {', '.join(f'{k} {v}' for k, v in config.training.items() if v is not None)}", "", "| part | score | value [95 % interval] |", "|---|---|---|"]
+    lines += [f"| {part} | {score.metric} | {score.format()} |" for part, found in scores.items() for score in found]
+    lines += ["", "Limits: small, trained in minutes on the data above and on nothing else; outside of it, expect nonsense. Do not rely on what it says."]
+    write_atomic(checkpoint/"README.md", "\n".join(lines) + "\n")
+
+# %% ../nbs/52_serve.ipynb #c034
 def baseline_rows(data:DataSet, part:str="test", *, limit:int=None, tokenizer=None):   # -> name -> (list of Score, items)
     "The classical rows of a data set."
     if data.task == "lm": return baseline_lm(data, part, tokenizer=tokenizer)
@@ -411,7 +426,7 @@ def evaluate_baselines(data:DataSet, *, limit:int=None, tokenizer=None):   # -> 
         found[part] = {name: scores for name, (scores, _) in rows.items()}
     return found
 
-# %% ../nbs/52_serve.ipynb #c036
+# %% ../nbs/52_serve.ipynb #c037
 LOWER = {"loss", "perplexity", "bits_per_byte", "nats_per_character"}     # less is better
 
 def main_score(scores):   # list of Score -> Score, or None
@@ -430,7 +445,7 @@ def is_tie(a, b, part):   # two rows of a table -> bool
     if all(i is not None for i in items) and items[0].shape == items[1].shape and len(items[0]) > 1: return tie(*items)
     return tie(a["score"], b["score"])
 
-# %% ../nbs/52_serve.ipynb #c037
+# %% ../nbs/52_serve.ipynb #c038
 def table_row(run, score):   # RunInfo, Score -> dict
     "A run as one row of a comparison."
     return {"name": run.name, "architecture": run.architecture, "parameters": run.parameters, "seconds": run.seconds, "path": run.path, "score": score,
@@ -464,7 +479,7 @@ def marked(rows, part):   # rows with a Score each -> the rows with value, low, 
         row["mark"] = "best" if number == 0 else "tie" if is_tie(row, rows[0], part) else ""
     return rows
 
-# %% ../nbs/52_serve.ipynb #c040
+# %% ../nbs/52_serve.ipynb #c041
 PROMPTS = {"en": ["Return the number of", "This function", "The file is opened", "If the argument is"],
            "zh": ["Return a list of", "Raise an error if", "The default value", "A class that"]}    # the manual is in English: so are its prompts
 FIELDS = {"lm": ("prompt",), "classify": ("text",), "translate": ("text",), "answer": ("question", "passage"), "summarize": ("text",), "chat": ("message",)}
@@ -483,7 +498,7 @@ def as_inputs(task, example):   # a str, a tuple or a dict -> dict
     if isinstance(example, dict): return {name: example[name] for name in FIELDS[task] if name in example}
     return dict(zip(FIELDS[task], [example] if isinstance(example, str) else example))
 
-# %% ../nbs/52_serve.ipynb #c041
+# %% ../nbs/52_serve.ipynb #c042
 CALLS = {   # task -> (import, call)
     "lm": ("from lmnb.generate import Sampling, generate", "generate(checkpoint, {prompt!r}, sampling=Sampling({sampling}), most={most})"),
     "classify": ("from lmnb.apps.classify import classify", "classify(checkpoint, [{text!r}])"),

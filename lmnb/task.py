@@ -248,8 +248,8 @@ def user_units(user:str):   # -> list of str
 # %% ../nbs/31_task.ipynb #c028
 class Chat(Task):
     "A language model with roles; only the assistant's words are targets."
-    whole, short, drop, echo, turn = 0.5, 5, 0.2, 0.3, 0.5      # what training does to a batch, see `noisy`
-    dice = None                                                 # random numbers of a training step; None while scoring
+    whole, short, drop, turn, mix, echo = 0.5, 5, 0.2, 0.5, 0.3, 0.3   # what training does to a batch, see `noisy`
+    dice = None                                                        # random numbers of a training step; None while scoring
 
     def user_ids(self, user:str):   # -> ids
         "The user's words, in small letters."
@@ -260,7 +260,10 @@ class Chat(Task):
 
     def examples(self, rows):
         answers = [self.tokenizer.encode(row["answer"])[:self.config.target_length - 1] + [EOS] for row in rows]
-        return [{"ids": self.prompt_ids(row["user"]), "answer": answer, "echo": self.user_ids(row["answer"])} for row, answer in zip(rows, answers)]
+        users, kin = [self.user_ids(row["user"]) for row in rows], {}
+        for ids, answer in zip(users, answers): kin.setdefault(tuple(answer), []).append(ids)
+        return [{"ids": [BOS, USER, *ids, ASSISTANT], "answer": answer, "echo": self.user_ids(row["answer"]), "kin": kin[tuple(answer)]}
+                for ids, answer, row in zip(users, answers, rows)]
 
     def length(self, example): return len(example["ids"]) + len(example["answer"])
 
@@ -272,9 +275,10 @@ class Chat(Task):
 # %% ../nbs/31_task.ipynb #c030
 @patch
 def noisy(self:Chat, example, most):   # -> example, changed
-    "An example with a prompt that lacks tokens, is turned, or echoes the answer, and with at most `most` tokens to write."
-    body, keep = example["ids"][2:-1], 1 - self.drop
-    if self.dice.random() < self.echo: body, keep = example["echo"], 0.1 + 0.5*self.dice.random()
+    "An example whose prompt lacks tokens, is turned, mixed with another phrasing, or echoes the answer, and with at most `most` tokens to write."
+    body, keep, number = example["ids"][2:-1], 1 - self.drop, self.dice.random()
+    if number < self.echo: body, keep = example["echo"], min(0.5, 12/max(len(example["echo"]), 1))
+    elif number < self.echo + self.mix: body, keep = body + example["kin"][self.dice.integers(len(example["kin"]))], 0.6
     kept = [i for i, number in zip(body, self.dice.random(len(body))) if number < keep] or body[:12]
     if self.dice.random() < self.turn and len(kept) > 1: kept = kept[(at := self.dice.integers(1, len(kept))):] + kept[:at]
     return {"ids": [BOS, USER, *kept, ASSISTANT], "answer": example["answer"][:most]}

@@ -323,17 +323,19 @@ ARCHITECTURES = {
 }
 
 SPECIAL = {   # (task, preset, architecture or language of the data) -> what differs there; "few": under 3,000 texts to learn from
+    ("lm", "lstm"): dict(rate=1e-2),
     ("translate", "lstm"): dict(rate=6e-3),
     ("translate", "transformer"): dict(rate=15e-3),   # a small tied embedding has far to go in 700 steps: at 4e-3 it is still on its way
     ("summarize", "transformer"): dict(rate=6e-3, muon_rate=0.03),
-    ("classify", "few zh"): dict(tokenizer="char", vocab_size=6000, length=300),  # a thousand sentences: characters recur, words do not
+    ("classify", "few en"): dict(epochs=8),
+    ("classify", "few zh"): dict(epochs=8, tokenizer="char", vocab_size=6000, length=300),  # a thousand sentences: characters recur, words do not
     ("classify", "rnn"): dict(rate=4e-3),
     ("classify", "gru"): dict(rate=6e-3),
     ("classify", "lstm"): dict(rate=6e-3),
     ("classify", "transformer"): dict(rate=2e-3, optimizer="adamw", precision="fp32"),    # one block: Muon costs more than it brings
     ("classify", "embedding-lstm"): dict(vocab_size=10_000, length=100, batch=32, epochs=10, rate=1e-3, weight_decay=0.0, warmup=0.0, decay=0.0),  # Keras's Adam
     ("answer", "en+zh"): dict(epochs=1), ("answer", "lstm"): dict(rate=6e-3), ("answer", "transformer"): dict(rate=6e-3, precision="fp32"),
-    ("chat", "en+zh"): dict(epochs=10), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32"),
+    ("chat", "en+zh"): dict(epochs=11), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32"),
 }
 
 # %% ../nbs/32_train.ipynb #c040

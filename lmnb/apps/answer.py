@@ -27,9 +27,14 @@ def best_span(logits_T2,      # start and end scores of the passage's tokens
     return first, last, float(pair_TT[first, last])
 
 # %% ../../nbs/43_apps.answer.ipynb #c010
-def column(rows, name): return [row[name] for row in rows]
+def column(rows,   # list of dicts
+           name,   # of a field
+           ):      # -> list of values
+    "One field of every row."
+    return [row[name] for row in rows]
 
-def check_task(checkpoint):
+def check_task(checkpoint,   # of any task
+               ):
     "Raises `UsageError` for a checkpoint of another task."
     if checkpoint.config.task.name != "answer":
         raise UsageError(f"this checkpoint is a model for {checkpoint.config.task.name}: give one that was trained with --task answer")
@@ -56,7 +61,7 @@ def answers(checkpoint,       # of a span model
     return found
 
 def answer(checkpoint,      # of a span model
-           question:str,
+           question:str,    # what is asked
            passage:str,     # where the answer stands
            ):               # -> dict: text, start, end, probability
     "The answer to a question, cut out of a passage."
@@ -102,7 +107,7 @@ def scored(said, rows, data):   # answers, rows -> (list of Score, one F1 per qu
 # %% ../../nbs/43_apps.answer.ipynb #c017
 def evaluate(checkpoint,           # of a span model
              data:DataSet,         # of questions
-             part:str="test_facts",
+             part:str="test_facts",   # of the data set
              *,
              limit:int=None,       # at most so many questions
              ):                    # -> (list of Score: f1, exact_match, and each language's; items)
@@ -112,7 +117,7 @@ def evaluate(checkpoint,           # of a span model
 
 # %% ../../nbs/43_apps.answer.ipynb #c019
 def baseline(data:DataSet,         # of questions
-             part:str="test_facts",
+             part:str="test_facts",   # of the data set
              *,
              limit:int=None,       # at most so many questions
              ):                    # -> dict: name -> (list of Score, items)

@@ -22,9 +22,14 @@ from ..task import task_of
 from ..tokenize import EOS
 
 # %% ../../nbs/45_apps.chat.ipynb #c007
-def column(rows, name): return [row[name] for row in rows]
+def column(rows,   # list of dicts
+           name,   # of a field
+           ):      # -> list of values
+    "One field of every row."
+    return [row[name] for row in rows]
 
-def check_task(checkpoint):
+def check_task(checkpoint,   # of any task
+               ):
     "Raises `UsageError` for a checkpoint of another task."
     if checkpoint.config.task.name != "chat":
         raise UsageError(f"this checkpoint is a model for {checkpoint.config.task.name}: give one that was trained with --task chat")
@@ -90,7 +95,9 @@ def answer_all(checkpoint,     # of a chat model
 # %% ../../nbs/45_apps.chat.ipynb #c013
 UNSURE = {"en": "I am not sure I understand. Could you say it in other words?", "zh": "我不太确定您的意思,可以换个说法吗?"}
 
-def is_chinese(text): return any("\u3400" <= c <= "\u9fff" for c in text)
+def is_chinese(text:str):   # -> bool
+    "Does a Chinese character occur in it?"
+    return any("\u3400" <= c <= "\u9fff" for c in text)
 
 @torch.no_grad()
 def probability(checkpoint,      # of a chat model
@@ -123,7 +130,7 @@ def scored(said, rows, data):   # answers, rows -> (list of Score, 100 or 0 per 
 
 def evaluate(checkpoint,           # of a chat model
              data:DataSet,         # of messages and answers
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many messages
              ):                    # -> (list of Score: exact_match, chrf, and each language's; items)
@@ -133,7 +140,7 @@ def evaluate(checkpoint,           # of a chat model
 
 # %% ../../nbs/45_apps.chat.ipynb #c022
 def baseline(data:DataSet,         # of messages and answers
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many messages
              ):                    # -> dict: name -> (list of Score, items)

@@ -54,7 +54,7 @@ def scored(said, rows, language):   # summaries, rows -> (list of Score: rougeL,
 
 def evaluate(checkpoint,           # of a summarizer
              data:DataSet,         # of texts with summaries
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many texts
              ):                    # -> (list of Score: rougeL, rouge1, rouge2; items)
@@ -64,7 +64,7 @@ def evaluate(checkpoint,           # of a summarizer
 
 # %% ../../nbs/44_apps.summarize.ipynb #c012
 def baseline(data:DataSet,         # of texts with summaries
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many texts
              ):                    # -> dict: name -> (list of Score, items)

@@ -127,7 +127,7 @@ def find_topics(texts,              # list of str, unlabelled
                 most:int=8,         # words to show of each
                 rare:int=3,         # a word must occur in so many texts ...
                 common:float=0.2,   # ... and in no more than this share of them
-                seed:int=0,
+                seed:int=0,         # of the first weights
                 ):                  # -> Themes
     "Non-negative matrix factorisation of tf-idf (Lee and Seung, 1999); raises `InputError` where there is too little text."
     from sklearn.decomposition import NMF

@@ -13,12 +13,12 @@ from ..collect import DataSet
 from ..core import UsageError
 from ..evaluate import bleu_score, chrf, chrf_counts, chrf_score
 from ..generate import Sampling, generate_ids
-from ..models.transformer import Transformer
+from ..models.transformer import Transformer, rotate
 from ..task import task_of
 from ..tokenize import BOS
 
 # %% ../../nbs/40_apps.translate.ipynb #c007
-def check_task(checkpoint):
+def check_task(checkpoint):   # of any task
     "Raises `UsageError` for a checkpoint of another task."
     if checkpoint.config.task.name != "translate":
         raise UsageError(f"this checkpoint is a model for {checkpoint.config.task.name}: give one that was trained with --task translate")
@@ -45,14 +45,15 @@ def memory_weights(decoder, ids_BT, context):   # a decoder, what it wrote, what
     "The attention to the memory, computed again from what the attention layer was given."
     backbone, caught = decoder.backbone, []
     layer = backbone.blocks[-1].memory if isinstance(backbone, Transformer) else backbone.attention
-    hook = layer.register_forward_pre_hook(lambda module, inputs: caught.append(inputs))
+    hook = layer.register_forward_pre_hook(lambda module, inputs, options: caught.append((*inputs, options.get("turn"))), with_kwargs=True)
     try: decoder(ids_BT, **context)
     finally: hook.remove()
     if isinstance(backbone, Transformer):
-        x_BTD, k_BHSK, _ = caught[0]
-        q_BHTK = layer.split(layer.query(x_BTD))
-        return (rms_norm(q_BHTK, q_BHTK.shape[-1:]) @ k_BHSK.mT/q_BHTK.shape[-1]**0.5).softmax(-1)[0].mean(0)
-    h_BTD, memory_BSD, _ = caught[0]
+        x_BTD, k_BHSK, _, turn = caught[0]
+        q_BHTK = rms_norm(q := layer.split(layer.query(x_BTD)), (q.shape[-1],))
+        if turn: q_BHTK = rotate(q_BHTK, *turn)
+        return (q_BHTK @ k_BHSK.mT/q_BHTK.shape[-1]**0.5).softmax(-1)[0].mean(0)
+    h_BTD, memory_BSD, _, _ = caught[0]
     return (layer.query(h_BTD) @ memory_BSD.mT/h_BTD.shape[-1]**0.5).softmax(-1)[0]
 
 # %% ../../nbs/40_apps.translate.ipynb #c012
@@ -86,7 +87,7 @@ def scored(said, rows, language):   # translations, rows -> (list of Score, one 
 
 def evaluate(checkpoint,           # of a translator
              data:DataSet,         # of translations
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many sentences
              ):                    # -> (list of Score: chrf, bleu; items)
@@ -96,7 +97,7 @@ def evaluate(checkpoint,           # of a translator
 
 # %% ../../nbs/40_apps.translate.ipynb #c021
 def baseline(data:DataSet,         # of translations
-             part:str="test",
+             part:str="test",      # of the data set
              *,
              limit:int=None,       # at most so many sentences
              ):                    # -> dict: name -> (list of Score, items)

@@ -87,7 +87,8 @@ def forward(self:Block, x_BTD, past, *, turn, mask, causal, memory_BSD, memory_m
     if past is not None: k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
     x_BTD = x_BTD + self.dropout(self.attention(n_BTD, k, v, turn=turn, mask=mask, causal=causal))
     if self.memory is not None and memory_BSD is not None:
-        x_BTD = x_BTD + self.dropout(self.memory(norm(x_BTD), *self.memory.keys_values(memory_BSD), mask=memory_mask))
+        there = rotations(torch.arange(memory_BSD.shape[1], device=memory_BSD.device), memory_BSD.shape[2]//self.memory.heads)
+        x_BTD = x_BTD + self.dropout(self.memory(norm(x_BTD), *self.memory.keys_values(memory_BSD, there), turn=turn, mask=memory_mask))
     return x_BTD + self.dropout(self.feed(norm(x_BTD))), (k, v)
 
 # %% ../../nbs/23_models.transformer.ipynb #c017
