@@ -182,7 +182,7 @@ def shared_marks(question:str, passage:str):   # -> bytearray, one mark per char
 # %% ../nbs/31_task.ipynb #c021
 class Answer(Task):
     "Predict where the answer starts and ends in a passage."
-    blank = 0.3              # share of tokens that training blanks
+    blank = 0.5              # share of tokens that training blanks
 
     def example(self, question:str, passage:str, answer:str="", start:int=-1):   # -> dict
         "Ids, segments, the passage's offsets, and the answer's first and last position (NOTHING if it does not stand there)."

@@ -57,7 +57,7 @@ def adapted(name:str, task:str):   # -> the fields that the task changes for thi
         if row["head"] not in ("next", "label"): raise UsageError(f"a bag cannot {task}: choose a recurrent model or a transformer")
         row = {"head": row["head"], "dropout": row.get("dropout", 0.0)}
     if name.startswith("transformer") and task == "summarize": row |= {"dropout": 0.1}
-    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 1, "hidden": 2, "init_std": 0.02}     # one block suffices, and costs half
+    if name.startswith("transformer") and row.get("pool"): row |= {"layers": 1, "init_std": 0.02}     # one block suffices, and costs half
     if name.startswith("transformer") and row["head"] == "span": row |= {"layers": 2, "dropout": 0.0}
     if name == "transformer" and task == "chat": row |= {"width": 96, "embedding_width": 96, "hidden": 2, "init_std": 0.2}
     return row
