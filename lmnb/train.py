@@ -332,7 +332,7 @@ SPECIAL = {   # (task, preset, architecture or language of the data) -> what dif
     ("classify", "rnn"): dict(rate=4e-3),
     ("classify", "gru"): dict(rate=6e-3),
     ("classify", "lstm"): dict(rate=6e-3),
-    ("classify", "transformer"): dict(rate=2e-3, optimizer="adamw", precision="fp32"),    # one block: Muon costs more than it brings
+    ("classify", "transformer"): dict(epochs=6, rate=2e-3, optimizer="adamw", precision="fp32"),    # one block: Muon costs more than it brings
     ("classify", "embedding-lstm"): dict(vocab_size=10_000, length=100, batch=32, epochs=10, rate=1e-3, weight_decay=0.0, warmup=0.0, decay=0.0),  # Keras's Adam
     ("answer", "en+zh"): dict(epochs=1), ("answer", "lstm"): dict(rate=6e-3), ("answer", "transformer"): dict(rate=6e-3, precision="fp32"),
     ("chat", "en+zh"): dict(epochs=11), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32"),
