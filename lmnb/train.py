@@ -254,7 +254,7 @@ def go(self:Run,
                 next_score = 1 + math.floor(self.progress*total)
                 if stop.is_set() and self.progress < 1:
                     self.keep()
-                    raise Interrupted(f"stopped at step {self.step}, everything is saved: run the same command with --resume to go on")
+                    raise Interrupted(f"stopped at step {self.step}, everything is saved: give the same command again to go on (lmnb train: with --resume)")
                 score = self.evaluate()
                 self.log(loss=sum(window)/len(window), rate=rate_at(self.progress, self.recipe), **{f"dev_{k}": v for k, v in score.items()})
                 window = []
