@@ -236,7 +236,7 @@ def test_outputs_are_light_and_local(nb):
 
 def machine_paths(text):
     "Absolute paths that name somebody's machine."
-    return re.findall(r"(?<![\w.~}])(?:/home/|/Users/|/root/|/work/|/tmp/|[A-Z]:\\\\?Users\\)[\w.-]+", text)
+    return re.findall(r"(?<![\w.~}])(?:/home/|/Users/|/root/|/tmp/|[A-Z]:\\\\?Users\\)[\w.-]+", text)
 
 
 def test_no_path_of_a_machine_anywhere():
