@@ -75,7 +75,7 @@ def windowed(logits_of, dev, T):
 
 
 CHANGES = {   # what differs from the recipes of `lmnb train`
-    "transformer": dict(length=64, batch=32), "lstm": dict(length=64, batch=32, rate=0.01, carry=True),
+    "transformer": dict(length=64, batch=32), "lstm": dict(length=64, batch=32, rate=0.01, decay=0.8, carry=True),
     "gru": dict(length=64, batch=32, rate=4e-3, carry=True), "rnn": dict(length=64, batch=32, rate=2e-3, carry=True),
 }
 
