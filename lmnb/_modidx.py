@@ -594,6 +594,12 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                             'lmnb.train.stop_flag': ('train.html#stop_flag', 'lmnb/train.py'),
                             'lmnb.train.text_of': ('train.html#text_of', 'lmnb/train.py'),
                             'lmnb.train.train': ('train.html#train', 'lmnb/train.py')},
+            'lmnb.web': { 'lmnb.web._engine': ('web.html#_engine', 'lmnb/web.py'),
+                          'lmnb.web._guess': ('web.html#_guess', 'lmnb/web.py'),
+                          'lmnb.web._tree': ('web.html#_tree', 'lmnb/web.py'),
+                          'lmnb.web.article': ('web.html#article', 'lmnb/web.py'),
+                          'lmnb.web.codec_of': ('web.html#codec_of', 'lmnb/web.py'),
+                          'lmnb.web.page_text': ('web.html#page_text', 'lmnb/web.py')},
             'lmnb.widgets': { 'lmnb.widgets.as_figure': ('widgets.html#as_figure', 'lmnb/widgets.py'),
                               'lmnb.widgets.control_for': ('widgets.html#control_for', 'lmnb/widgets.py'),
                               'lmnb.widgets.playground': ('widgets.html#playground', 'lmnb/widgets.py')}}}
