@@ -623,6 +623,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.web._tls': ('web.html#_tls', 'lmnb/web.py'),
                           'lmnb.web._trafilatura': ('web.html#_trafilatura', 'lmnb/web.py'),
                           'lmnb.web._tree': ('web.html#_tree', 'lmnb/web.py'),
+                          'lmnb.web._unquoted': ('web.html#_unquoted', 'lmnb/web.py'),
                           'lmnb.web.addresses_of': ('web.html#addresses_of', 'lmnb/web.py'),
                           'lmnb.web.article': ('web.html#article', 'lmnb/web.py'),
                           'lmnb.web.blocks': ('web.html#blocks', 'lmnb/web.py'),
