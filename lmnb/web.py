@@ -297,11 +297,11 @@ class _Network:
 class _Stream:
     "A connection whose every step ends by the deadline."
     def __init__(self, inner, network): self.inner, self.network = inner, network
-    def read(self, most, timeout=None): return self.inner.read(most, self.network.left(timeout))
-    def write(self, data, timeout=None): self.inner.write(data, self.network.left(timeout))
+    def read(self, max_bytes, timeout=None): return self.inner.read(max_bytes, self.network.left(timeout))
+    def write(self, buffer, timeout=None): self.inner.write(buffer, self.network.left(timeout))
     def close(self): self.inner.close()
-    def start_tls(self, context, server_hostname=None, timeout=None):
-        return _Stream(self.inner.start_tls(context, server_hostname, self.network.left(timeout)), self.network)
+    def start_tls(self, ssl_context, server_hostname=None, timeout=None):
+        return _Stream(self.inner.start_tls(ssl_context, server_hostname, self.network.left(timeout)), self.network)
     def get_extra_info(self, info): return self.inner.get_extra_info(info)
 
 # %% ../nbs/06_web.ipynb #c045
@@ -367,8 +367,11 @@ def _tls():
 
 # %% ../nbs/06_web.ipynb #c049
 @patch
-def once(self:Fetcher, url, until, most=None):
-    "One request on a connection of its own -> (status, headers, body); the body is read only where the status is 200."
+def once(self:Fetcher,
+         url,        # httpx.URL
+         until,      # deadline, as `monotonic` counts
+         ):          # -> (status, headers, body)
+    "One request on a connection of its own; the body is read only where the status is 200."
     import httpcore, httpx
     headers = {"User-Agent": self.agent, "Accept": "*/*", "Accept-Encoding": "gzip, deflate", "Connection": "close"}
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -376,7 +379,7 @@ def once(self:Fetcher, url, until, most=None):
     with (httpcore.ConnectionPool(ssl_context=_tls(), network_backend=network) as pool,
           pool.stream("GET", target, headers=headers, extensions={"timeout": {"connect": 15}}) as answer):
         got = httpx.Headers(answer.headers)
-        body = unpacked(answer.iter_stream(), got.get("content-encoding", ""), most=most or self.most_bytes) if answer.status == 200 else b""
+        body = unpacked(answer.iter_stream(), got.get("content-encoding", ""), most=self.most_bytes) if answer.status == 200 else b""
         return answer.status, got, body
 
 # %% ../nbs/06_web.ipynb #c051
@@ -389,7 +392,10 @@ def retry_after(value:str,   # the header: "120", or "Wed, 21 Oct 2026 07:28:00 
     return max(0, (when.replace(tzinfo=when.tzinfo or timezone.utc) - datetime.now(timezone.utc)).total_seconds())
 
 @patch
-def wait_turn(self:Fetcher, host, until):
+def wait_turn(self:Fetcher,
+              host:str,  # whose turn
+              until,     # deadline
+              ):
     "Sleep until a host may be asked; raises `InputError` where that is past the deadline."
     wait, left = self.turns.get(host, 0) - monotonic(), until - monotonic()
     if left < .01: raise InputError(f"{host} takes longer than {self.seconds:g} s")
@@ -401,15 +407,18 @@ def wait_turn(self:Fetcher, host, until):
 AGAIN = {429, 500, 502, 503, 504}   # worth a second try
 
 @patch
-def tried(self:Fetcher, url, until, most=None):
-    "A request, tried again after a failure that may pass -> (status, headers, body)."
+def tried(self:Fetcher,
+          url,        # httpx.URL
+          until,      # deadline
+          ):          # -> (status, headers, body)
+    "A request, tried again after a failure that may pass."
     import httpcore
     passing = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
     for attempt in range(self.tries):
         self.wait_turn(url.host, until)
         asked, status, headers = None, None, {}
         try:
-            status, headers, body = self.once(url, until, most)
+            status, headers, body = self.once(url, until)
             if status not in AGAIN: return status, headers, body
             problem, asked = f"answers {status}", retry_after(headers.get("retry-after"))
         except TimeoutError as error: raise InputError(f"{url} takes longer than {self.seconds:g} s") from error
@@ -422,18 +431,26 @@ def tried(self:Fetcher, url, until, most=None):
 
 # %% ../nbs/06_web.ipynb #c054
 @patch
-def follow(self:Fetcher, url, until, most=None, *, ask=True):
-    "A request and its redirects -> (last address, status, headers, body); every address is checked, and asked for where `ask`."
+def follow(self:Fetcher,
+           url,        # httpx.URL
+           until,      # deadline
+           *,
+           ask=True,   # whether robots.txt is asked (not for robots.txt itself)
+           ):          # -> (last address, status, headers, body)
+    "A request and its redirects; each address on the way is checked like the first."
     for _ in range(self.hops + 1):
         if ask: self.ask_robots(url, until)
-        status, headers, body = self.tried(url, until, most)
+        status, headers, body = self.tried(url, until)
         if status not in (301, 302, 303, 307, 308) or "location" not in headers: return url, status, headers, body
         url = web_address(headers["location"], base=url)
     raise InputError(f"{url} redirects more than {self.hops} times")
 
 # %% ../nbs/06_web.ipynb #c055
 @patch
-def rules_of(self:Fetcher, url, until):
+def rules_of(self:Fetcher,
+             url,    # httpx.URL
+             until,  # deadline
+             ):      # -> Protego's rules
     "The rules of a host's robots.txt, read once a day; raises `InputError` where the server cannot say."
     from protego import Protego
     origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
@@ -446,7 +463,10 @@ def rules_of(self:Fetcher, url, until):
     return rules
 
 @patch
-def ask_robots(self:Fetcher, url, until):
+def ask_robots(self:Fetcher,
+               url,    # httpx.URL
+               until,  # deadline
+               ):
     "Raise `InputError` where robots.txt forbids an address; keep the pause that it asks for."
     rules = self.rules_of(url, until)
     if not rules.can_fetch(str(url), "lmnb"): raise InputError(f"{url} is closed to programs by the site's robots.txt")
@@ -454,7 +474,9 @@ def ask_robots(self:Fetcher, url, until):
 
 # %% ../nbs/06_web.ipynb #c056
 @patch
-def fetch(self:Fetcher, url):
+def fetch(self:Fetcher,
+          url:str,  # http or https
+          ):        # -> (bytes, meta)
     "An address -> (bytes, meta); raises `InputError` where the page cannot be had, `CorruptError` where it is unsafe to."
     until = monotonic() + self.seconds
     asked = web_address(url)
