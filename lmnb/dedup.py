@@ -7,9 +7,9 @@ __all__ = ['exact', 'PIECES', 'lines', 'UNSPACED', 'ALONE', 'UNIT', 'P', 'Q', 'S
            'BATCH', 'LONGEST', 'DEDUP', 'CorpusStep', 'rank', 'fold', 'fingerprint', 'Exact', 'short_hash', 'Lines',
            'repeated', 'cut_pieces', 'shingles', 'jaccard', 'hash_of', 'orders', 'minhash', 'catch_probability',
            'choose_bands', 'scurve', 'flipped', 'odd_sketch', 'switches', 'similarity', 'kinds', 'powers',
-           'unit_hashes', 'shingle_hashes', 'signatures', 'odd_sketches', 'Near', 'batches', 'near_rows', 'read_rows',
-           'bucket_numbers', 'greedy', 'families', 'clusters', 'write_clusters', 'changed_text', 'sample_pairs',
-           'alike_pairs', 'pairs_near']
+           'unit_hashes', 'shingle_hashes', 'signatures', 'odd_sketches', 'Near', 'batches', 'near_rows', 'Sketches',
+           'read_rows', 'bucket_numbers', 'greedy', 'families', 'clusters', 'write_clusters', 'changed_text',
+           'sample_pairs', 'alike_pairs', 'pairs_near']
 
 # %% ../nbs/12_dedup.ipynb #c004
 import base64, hashlib, json, math, random, re, unicodedata
@@ -369,17 +369,17 @@ class Near(CorpusStep):
 
     def reduce(self, rows):
         "The first of each family stays; the others name it as their twin."
-        ids, rank, count, bands, sketches = read_rows(rows, self.bands[0])
-        twins = greedy(bucket_numbers(bands, count > 0), rank, count, sketches, self.threshold)
+        ids, rank, bands, sketches = read_rows(rows, self.bands[0])
+        twins = greedy(bucket_numbers(bands, sketches.count > 0), rank, sketches, self.threshold)
         return {ids[i]: dict(fate="dropped", reason=f"near duplicate ({s:.2f})", twin=ids[j], similarity=round(s, 4)) for i, (j, s) in sorted(twins.items())}
 
 near = Near()
 
 # %% ../nbs/12_dedup.ipynb #c046
-BATCH, LONGEST = 2**16, 2**23   # characters: of a batch (its arrays fit into the cache), and of the longest text that is compared
+BATCH, LONGEST = 2**16, 2**22   # characters: of a batch (its arrays fit into the cache), and of the longest text that is compared
 
 def batches(docs):   # iterable of Document -> iterator of lists of (Document, folded text)
-    "Documents in batches of some 65,000 characters; a text of more than 8 million is left out of the comparison: its arrays would need gigabytes."
+    "Documents in batches of some 65,000 characters; a text of more than 4 million is left out of the comparison, for the sake of memory."
     batch, filled = [], 0
     for doc in docs:
         batch.append((doc, fold(doc.text) if len(doc.text) <= LONGEST else ""))
@@ -403,7 +403,39 @@ def near_rows(step:Near,    # its settings
         yield [document.id, rank(document, step.keep), n, base64.b64encode(key.tobytes() + sketch).decode()]
 
 # %% ../nbs/12_dedup.ipynb #c047
-def read_rows(rows, bands:int):   # rows, bands in each -> (ids, ranks, counts, int32 array (documents, bands), function number -> sketch)
+class Sketches:
+    "The sketches of all documents in one array, and the number of shingles of each."
+    def __init__(self, data, ends, count):
+        self.data, self.ends, self.count = np.frombuffer(data, "<u4"), np.array(ends)//4, np.array(count)
+        self.plain = (np.diff(self.ends) == SWITCHES//32) & (self.count > SMALL)
+        self.small = (self.count <= SMALL) & (self.count > 0)
+
+    def __getitem__(self, i): return self.data[self.ends[i]:self.ends[i + 1]].tobytes()
+
+    def similar(self, i, others):
+        "`similarity` of one document with many, an array: most of them at once."
+        found, mine, n = np.zeros(len(others)), self.data[self.ends[i]:self.ends[i + 1]], self.count[i]
+        kind = self.plain if self.plain[i] else self.small
+        same = kind[others] if kind[i] else np.zeros(len(others), bool)
+        if same.any(): found[same] = (self._plain if self.plain[i] else self._small)(mine, n, others[same])
+        for k in np.flatnonzero(~same).tolist(): found[k] = similarity(self[i], int(n), self[others[k]], int(self.count[others[k]]))
+        return found
+
+    def _plain(self, mine, n, others):
+        theirs = self.data[self.ends[others][:, None] + np.arange(SWITCHES//32)]
+        z, total = np.bitwise_count(theirs ^ mine).sum(axis=1, dtype=np.int64), n + self.count[others]
+        apart = np.maximum(-SWITCHES/2*np.log1p(-2*np.minimum(z, SWITCHES/2 - 1)/SWITCHES), abs(n - self.count[others]))
+        return np.where(2*z >= SWITCHES, 0, np.maximum(0, (total - apart)/(total + apart)))
+
+    def _small(self, mine, n, others):
+        size = self.count[others]
+        start = np.cumsum(size) - size
+        theirs = self.data[np.repeat(self.ends[others] - start, size) + np.arange(int(size.sum()))]
+        shared = np.add.reduceat(mine[np.minimum(np.searchsorted(mine, theirs), n - 1)] == theirs, start, dtype=np.int64)
+        return shared/(n + size - shared)
+
+# %% ../nbs/12_dedup.ipynb #c048
+def read_rows(rows, bands:int):   # rows, bands in each -> (ids, ranks, int32 array (documents, bands), Sketches)
     "The rows of all documents, packed: no Python object per number."
     ids, place, count, ends = [], array("d"), array("q"), array("q", [0])
     keys, sketches = bytearray(), bytearray()
@@ -412,8 +444,7 @@ def read_rows(rows, bands:int):   # rows, bands in each -> (ids, ranks, counts, 
         ids.append(name); place.append(rank_); count.append(n)
         keys += data[:4*bands]; sketches += data[4*bands:]
         ends.append(len(sketches))
-    table = np.frombuffer(keys, "<i4").reshape(-1, bands)
-    return ids, np.array(place), np.array(count), table, lambda i: bytes(sketches[ends[i]:ends[i + 1]])
+    return ids, np.array(place), np.frombuffer(keys, "<i4").reshape(-1, bands), Sketches(sketches, ends, count)
 
 def bucket_numbers(bands,   # int32 array (documents, bands), changed in place
                    alive,   # bool array: documents that have shingles
@@ -429,30 +460,31 @@ def bucket_numbers(bands,   # int32 array (documents, bands), changed in place
         column[order[shared]] = number[shared]
     return bands
 
-# %% ../nbs/12_dedup.ipynb #c048
-def greedy(buckets,          # int32 array (documents, bands), -1: alone
-           rank,             # float array: the smaller, the earlier; equal ones in the order of the documents
-           count,            # shingles of each document
-           sketch,           # function number of a document -> bytes
-           threshold:float,  # similarity from which a document is a repetition
-           ):                # -> {dropped: (kept, similarity)}, numbers of documents
-    "Compare each document with those kept so far that share a bucket with it."
-    kept, twins, width = defaultdict(list), {}, buckets.shape[1]
+# %% ../nbs/12_dedup.ipynb #c049
+def greedy(buckets,            # int32 array (documents, bands), -1: alone
+           rank,               # float array: the smaller, the earlier; equal ones in the order of the documents
+           sketches:Sketches,  # of all documents
+           threshold:float,    # similarity from which a document is a repetition
+           ):                  # -> {dropped: (kept, similarity)}, numbers of documents
+    "Compare each document with those kept so far that share a bucket with it; of equally similar ones the first is named."
+    kept, twins, width, count = defaultdict(list), {}, buckets.shape[1], sketches.count
     for i in np.argsort(rank, kind="stable").tolist():
         mine = [number*width + band for band, number in enumerate(buckets[i].tolist()) if number >= 0]
-        if not mine: continue
-        rivals, n = sorted({j for bucket in mine for j in kept[bucket]}), count[i]
-        near_size = [j for j in rivals if threshold*max(n, count[j]) <= min(n, count[j])]   # J is never above min/max
-        found = max(((similarity(sketch(i), n, sketch(j), count[j]), -j) for j in near_size), default=(0, 0))
-        if found[0] >= threshold: twins[i] = -found[1], found[0]
-        else:
-            for bucket in mine: kept[bucket].append(i)
+        if rivals := sorted(set().union(*(kept[bucket] for bucket in mine))):
+            rivals = np.array(rivals)
+            sizes = count[rivals]
+            rivals = rivals[threshold*np.maximum(sizes, count[i]) <= np.minimum(sizes, count[i])]   # J is never above min/max
+            alike = sketches.similar(i, rivals)
+            if len(rivals) and alike.max() >= threshold:
+                twins[i] = int(rivals[alike.argmax()]), float(alike.max())
+                continue
+        for bucket in mine: kept[bucket].append(i)
     return twins
 
-# %% ../nbs/12_dedup.ipynb #c052
+# %% ../nbs/12_dedup.ipynb #c053
 DEDUP = [exact, near]   # steps for `run_steps`
 
-# %% ../nbs/12_dedup.ipynb #c054
+# %% ../nbs/12_dedup.ipynb #c055
 def families(docs):   # iterable of Document after the steps, dropped ones included -> {kept id: [(id, similarity), ...]}
     "Who was dropped for whom; a twin that was dropped itself hands its family on."
     twin = {doc.id: (doc.meta["twin"], doc.meta.get("similarity", 1.)) for doc in docs if "twin" in doc.meta}
@@ -470,7 +502,7 @@ def clusters(docs,             # iterable of Document
     "The families of near duplicates."
     return [[kept, *(name for name, _ in others)] for kept, others in families(near(docs, threshold=threshold, keep=keep)).items()]
 
-# %% ../nbs/12_dedup.ipynb #c055
+# %% ../nbs/12_dedup.ipynb #c056
 def write_clusters(path,              # JSON lines to write, one family each
                    docs,              # documents after the steps, dropped ones included: a list, or what can be read twice
                    *,
@@ -485,7 +517,7 @@ def write_clusters(path,              # JSON lines to write, one family each
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)
 
-# %% ../nbs/12_dedup.ipynb #c065
+# %% ../nbs/12_dedup.ipynb #c066
 def changed_text(text:str,        # a text in any language
                  changes:int,     # how many units to replace
                  *,
@@ -498,7 +530,7 @@ def changed_text(text:str,        # a text in any language
         text = text[:start] + dice.choice(words) + text[end:]
     return text
 
-# %% ../nbs/12_dedup.ipynb #c068
+# %% ../nbs/12_dedup.ipynb #c069
 @cache
 def sample_pairs():   # -> list of dicts, by similarity
     "The pairs of docstrings of the standard library with an exact similarity of at least 0.3."
@@ -512,18 +544,18 @@ def alike_pairs(docs:list,         # of Document
                 ):                 # -> list of dicts a, b, jaccard, estimate; by similarity
     "Pairs that share a bucket, compared exactly: for looking at, not for large corpora."
     step = Near(threshold=threshold)
-    _, _, count, bands, sketch = read_rows(step.map(docs), step.bands[0])
+    _, _, bands, sketches = read_rows(step.map(docs), step.bands[0])
     members, pieces = defaultdict(list), [shingles(doc) for doc in docs]
-    for i, row in enumerate(bucket_numbers(bands, count > 0).tolist()):
+    for i, row in enumerate(bucket_numbers(bands, sketches.count > 0).tolist()):
         for bucket in enumerate(row):
             if bucket[1] >= 0: members[bucket].append(i)
     pairs = {(i, j) for group in members.values() for k, j in enumerate(group[:most]) for i in group[:k]}
     exactly = {(i, j): jaccard(pieces[i], pieces[j]) for i, j in pairs}
-    rows = [dict(a=docs[i].text, b=docs[j].text, jaccard=s, estimate=similarity(sketch(i), int(count[i]), sketch(j), int(count[j])))
+    rows = [dict(a=docs[i].text, b=docs[j].text, jaccard=s, estimate=float(sketches.similar(i, np.array([j]))[0]))
             for (i, j), s in sorted(exactly.items()) if s >= threshold]
     return sorted(rows, key=lambda row: row["jaccard"])
 
-# %% ../nbs/12_dedup.ipynb #c069
+# %% ../nbs/12_dedup.ipynb #c070
 def pairs_near(threshold:float=.8,  # the similarity to look around
                *,
                docs=None,           # list of Document; docstrings of the standard library where None

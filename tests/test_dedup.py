@@ -1,5 +1,5 @@
 "Deduplication: the fixtures, the rules of what stays, the same decisions in any split of the work, and rows that stay small."
-import json, random, subprocess, sys
+import json, random, subprocess, sys, time
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from lmnb.clean import run_steps
 from lmnb.collect import Document
 from lmnb.core import InputError, UsageError
 from lmnb.dedup import (DEDUP, Exact, Lines, Near, catch_probability, changed_text, choose_bands, exact, families, fold, hash_of, jaccard, lines, minhash,
-                        near, odd_sketch, odd_sketches, pairs_near, scurve, shingle_hashes, shingles, signatures, similarity, write_clusters)
+                        near, odd_sketch, odd_sketches, pairs_near, read_rows, scurve, shingle_hashes, shingles, signatures, similarity, write_clusters)
 
 WORDS = [f"{a}{b}" for a in "bcdfgklmnprstvw" for b in ("ad", "en", "il", "or", "um", "ay")]
 HAN = [chr(0x4e00 + i) for i in range(600)]
@@ -170,6 +170,25 @@ def test_the_sketch_estimates_jaccard(n, s):
     assert abs(estimate - jaccard(a, b)) < (1e-9 if n <= 64 else .04) and similarity(odd_sketch(a), n, odd_sketch(a), n) == 1
     few = set(numbers[:max(1, shared//3)])   # sketches of different sizes are folded
     assert abs(similarity(odd_sketch(a), len(a), odd_sketch(few), len(few)) - jaccard(a, few)) < .08
+
+
+def test_similarity_of_many_is_that_of_each():
+    step = Near()
+    docs = corpus(families_=40) + [Document.of(" ".join(random.Random(i).choices(WORDS, k=k)), source="long", position=i) for i, k in enumerate((64, 66, 67, 2050, 2051, 9000))]
+    _, _, _, sketches = read_rows(step.map(docs), step.bands[0])
+    full = np.flatnonzero(sketches.count)
+    for i in full[::9].tolist():
+        each = [similarity(sketches[i], int(sketches.count[i]), sketches[j], int(sketches.count[j])) for j in full.tolist()]
+        assert np.abs(sketches.similar(i, full) - each).max() < 1e-12
+
+
+@pytest.mark.parametrize("frame,extra", [(80, 20), (45, 12)])
+def test_a_template_on_many_pages_is_not_slow(frame, extra):
+    "Pages that share most of their text meet in every bucket: the worst case of the loop (one by one it took 18 microseconds a pair)."
+    dice = random.Random(0)
+    docs = [Document.of(" ".join([f"t{i}" for i in range(frame)] + [f"w{dice.randrange(9999)}" for _ in range(extra)]), position=i) for i in range(1500)]
+    start = time.perf_counter()
+    assert near.reduce(near.map(docs)) == {} and time.perf_counter() - start < 10
 
 
 def test_the_loop_over_readable_signatures_decides_the_same():
