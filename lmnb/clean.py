@@ -20,6 +20,7 @@ import html, inspect, re, unicodedata
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from itertools import chain
 
 from .collect import HAN, Document, guess_language
 from .core import CorruptError, InputError, UsageError, patch
@@ -165,7 +166,7 @@ def _aligned(step, docs, count):
         if not waiting or waiting[0].id != after.id:
             raise UsageError(f"{wrong}: it gave {after.id} where {waiting[0].id if waiting else 'none'} was due")
         yield _counted(count, waiting.popleft(), after)
-    for doc in waiting:
+    for doc in chain(waiting, docs):   # also those that it never asked for
         if "fate" not in doc.meta: raise UsageError(f"{wrong}: {doc.id} did not come out")
         yield doc
 
