@@ -28,6 +28,7 @@ POINTS = set("，。、；：？！“”‘’（）《》〈〉「」『』【
 def _everyday(character, encoding):
     "Is it one of the common characters of its standard?"
     if character in POINTS: return True
+    if encoding.startswith("utf-16"): return _everyday(character, "gb18030") or _everyday(character, "big5")
     try: lead, trail = character.encode("big5" if encoding == "big5" else "gb2312")
     except (UnicodeEncodeError, ValueError): return False
     return 0xa4 <= lead <= 0xc6 if encoding == "big5" else 0xb0 <= lead <= 0xd7
@@ -139,7 +140,7 @@ def sniff(head:bytes,    # the first bytes of a file; a few thousand are enough
           name:str="",   # its name: asked only where the bytes leave it open
           ):             # -> kind: "pdf", "zip", "jsonl", "text", ... "binary" or "empty"
     "What a file is, from its bytes."
-    if not head.strip(b" \t\r\n\0"): return "empty"
+    if not head.strip(): return "empty"
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1024]
     found = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None) or _sniff_more(head)
     if found == "zip":
@@ -980,8 +981,9 @@ def unpacked(source:"Source",   # a packed file
     made, feed, step = 0, Feed(source.file), 2**11 if kind == "zst" else HEAD
     def counted(piece):
         nonlocal made
-        made += len(piece); source.budget.make(len(piece))
+        made += len(piece)
         if made > RATIO*feed.offset + FREE: raise CorruptError(f"refused: {kind} that expands to more than {RATIO} times its size")
+        source.budget.make(len(piece))
         return piece
     while start := feed.take(step):
         if not start.strip(b"\0"): continue                  # padding
@@ -1082,8 +1084,9 @@ def _zip_member(packed, info, source):
     made = 0
     with packed.open(info) as file:
         while data := file.read(HEAD):
-            made += len(data); source.budget.make(len(data))
+            made += len(data)
             if made > RATIO*info.compress_size + FREE: raise CorruptError(f"refused: expands to more than {RATIO} times its size")
+            source.budget.make(len(data))
             yield data
 
 # %% ../nbs/08_formats.ipynb #c070
@@ -1116,8 +1119,9 @@ def _inflated(data, begin, size, method, source, damage):
         while rest and not packer.eof:
             piece = packer.decompress(rest[:HEAD], BLOCK)
             rest = packer.unconsumed_tail + rest[HEAD:]
-            made += len(piece); source.budget.make(len(piece))
+            made += len(piece)
             if made > RATIO*len(data) + FREE: raise CorruptError(f"refused: expands to more than {RATIO} times its size")
+            source.budget.make(len(piece))
             yield piece
     except zlib.error as error: damage.append(f"damaged: {error}")
 
@@ -1173,7 +1177,9 @@ def _guarded(source, kind):
     "The reader's parts; its failure is a part too."
     try:
         if kind == "empty": yield bad(b"", "empty file")
-        elif kind == "binary": yield bad(source.head[:64], _no_text(source.head), offset=0)
+        elif kind == "binary":
+            while source.depth and source.file.read(BLOCK): pass   # unpack it all the same: damage and bombs are to be known
+            yield bad(source.head[:64], _no_text(source.head), offset=0)
         elif kind == "office": yield bad(source.head[:64], "an old or encrypted Office file: save it as docx or PDF", offset=0)
         elif kind in (*PACKED.values(), "zip", "tar") and source.depth >= DEPTH: yield bad(source.head[:64], f"refused: packed more than {DEPTH} times", offset=0)
         elif kind in PACKED.values(): yield from _packed(source, kind)
