@@ -95,29 +95,30 @@ def _of_files(source, form):
     for path in files_of(source):
         with _open(path) as file: yield from _documents(file, path.as_posix(), form)
 
-def _of_address(url, form):
+def _of_address(url, form, options):
     "What an address gives, with its licence and date where the page says them."
     from lmnb.web import fetch
-    data, notes = fetch(url)
-    for text, meta in parts(data, url, kind=form, declared=notes.get("charset")):
-        yield document_of(text, {**{key: notes[key] for key in ("url", "date", "status") if notes.get(key)}, **meta}, url)
+    data, notes = fetch(url, **options)
+    for text, meta in parts(data, notes["url"], kind=form, declared=notes.get("charset")):
+        yield document_of(text, {**{key: notes[key] for key in ("url", "modified", "fetched") if key in notes}, **meta}, url)
 
 # %% ../nbs/10_collect.ipynb #c014
 def read(source:str,       # a file, a folder, a glob, "-" for standard input, an address, the name of a data set, or hf:NAME
          *,
          form:str=None,    # "text", "jsonl", ... to overrule what the bytes say
+         **web,            # for an address: options of `lmnb.web.fetch`, such as allow_private
          ):                # -> iterator of Document, files in order of name
     "Read documents, the unusable ones marked as quarantined; raises `InputError` where nothing is usable."
     usable, reason = 0, "empty file"
-    for doc in _opened(str(source), form):
+    for doc in _opened(str(source), form, web):
         if doc.meta.get("fate") != "quarantined": usable += 1
         else: reason = doc.meta["reason"]
         yield doc
     if not usable: raise InputError(f"{source} holds no usable text ({reason}): give a file with text in it")
 
-def _opened(source, form):
+def _opened(source, form, web):
     if source == "-": return _documents(sys.stdin.buffer, "stdin", form)
-    if re.match(r"https?://", source): return _of_address(source, form)
+    if re.match(r"https?://", source): return _of_address(source, form, web)
     if source.startswith("hf:"): return _of_hub(source[3:])
     if source in DATASETS and not Path(source).exists(): return load_dataset(source).documents()
     return _of_files(source, form)

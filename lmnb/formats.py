@@ -56,8 +56,9 @@ def encoding_of(head:bytes,         # the first bytes of a text
         if head.startswith(mark): return name
     zeros = _utf16_side(head)
     if zeros: return zeros
+    high = len(re.findall(rb"[\x80-\xff]", head))
     for name in ("utf-16-le", "utf-16-be"):                  # Chinese alone has no zeros, but its characters are everyday ones
-        if not _valid(head, "utf-8") and _valid(head, name) and _fit(head, name) >= .7: return name
+        if high > len(head)/5 and not _valid(head, "utf-8") and _valid(head, name) and _fit(head, name) >= .7: return name
     controls = len(re.findall(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]", head))
     if controls > len(head)/20 + 2: return None
     if _valid(head, "utf-8"): return "utf-8"
@@ -505,13 +506,13 @@ def _records(source, kind):
     "A table with one document a row."
     for number, offset, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
         if reason: yield bad(row, f"line {number}: {reason}", offset=offset, line=number, **_encoding(source))
-        else: yield _row(row, f"line {number}", offset=offset, line=number, **_encoding(source))
+        else: yield _row(row if kind == "jsonl" or len(row) > 1 else {"text": next(iter(row.values()))}, f"line {number}", offset=offset, line=number, **_encoding(source))
 
 def _row(row, place, **notes):
     "A row -> (text, meta): its text, and the other columns under `row`."
-    column = next((name for name in TEXTS if isinstance(row.get(name), str)), next(iter(row)) if len(row) == 1 else None)
+    column = next((name for name in TEXTS if isinstance(row.get(name), str)), None)
     text = row.get(column)
-    if not isinstance(text, str) or column is None: return bad(json.dumps(row, default=str)[:2000], f'{place}: no "text"', **notes)
+    if column is None: return bad(json.dumps(row, default=str)[:2000], f'{place}: no "text"', **notes)
     if re.search(r"[\ud800-\udfff]", text): return bad(ascii(text), f"{place}: half a character", **notes)
     notes.pop("offset", None)
     return text, {**notes, "row": {name: value for name, value in row.items() if name != column}}
@@ -737,7 +738,9 @@ def _scanned(data, kind):
     from lmnb.scan import read_image, read_speech
     try: found = read_image(data) if kind == "image" else read_speech(data)
     except LmnbError as error: yield bad(data[:64], str(error)); return
-    yield from ((text, meta) if text.strip() else bad(b"", f"no text in the {kind}", **meta) for text, meta in found)
+    for text, meta in found:
+        if text.strip() or "fate" in meta: yield text, meta
+        else: yield bad(b"", **{"reason": f"no text in the {kind}", **meta})
     if not found: yield bad(b"", f"no text in the {kind}")
 
 def _image(source): yield from _scanned(source.all(), "image")
