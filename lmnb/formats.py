@@ -37,7 +37,7 @@ def _fit(sample, encoding):
     "Share of the foreign characters that are everyday ones, were the bytes of this encoding."
     text = sample.decode(CODECS.get(encoding, encoding), "replace")
     if encoding == "cp1252":
-        good = len(re.findall(r"(?<=[A-Za-z])[À-ÖØ-öø-ÿ]|[À-ÖØ-öø-ÿ](?=[A-Za-z])|[«»¿¡°§–—’‘“”…€£©]", text))
+        good = len(re.findall(r"(?<=[A-Za-z])[À-ÖØ-öø-ÿŒœŠšŽžŸ]|[À-ÖØ-öø-ÿŒœŠšŽžŸ](?=[A-Za-z])|[«»¿¡°§–—’‘“”…€£©]", text))
         return good/max(1, sum(c > "\x7f" for c in text))
     foreign = [c for c in text if c > "\x7f"][:4000]
     if encoding == "utf-8": return sum(c != "\ufffd" for c in foreign)/max(1, len(foreign))
@@ -78,7 +78,7 @@ def _best_fit(head):
     fits = {name: _fit(head, name) for name in ("utf-8", "gb18030", "big5", "cp1252")}
     best = max(fits, key=fits.get)
     high = len(re.findall(rb"[\x80-\xff]", head))
-    if fits["utf-8"] >= .9 or fits[best] < .5 and high <= len(head)/100: return "utf-8"
+    if fits["utf-8"] >= .75 or fits[best] < .5 and high <= len(head)/8: return "utf-8"
     return best if fits[best] >= .5 and best != "utf-8" else _referee(head)
 
 # %% ../nbs/08_formats.ipynb #c008
@@ -100,7 +100,7 @@ def _plain_name(label):
 def _referee(head):
     "What charset-normalizer says, if it is sure; None otherwise."
     from charset_normalizer import from_bytes
-    if len(head) < 40: return None
+    if len(head) < 24: return None
     best = from_bytes(head[:8192], cp_isolation=["cp1251", "koi8_r", "cp932", "euc_jp", "cp949", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256"], threshold=.1).best()
     return best.encoding if best and _valid(head, best.encoding) else None
 
@@ -325,7 +325,8 @@ def text_blocks(source,   # Source
             if ascii_so_far and encoding == "utf-8" and (found := encoding_of(block)) not in (None, "utf-8", "utf-16"):
                 source.encoding = encoding = found                       # the first foreign characters come late
                 codec, newline = _codec(found, b""); decoder = codecs.getincrementaldecoder(codec)
-            yield from _by_line(offset, block, codec, newline); open_bytes = b""
+            open_bytes = _open_end(block, codec)
+            yield from _by_line(offset, block[:len(block) - len(open_bytes)], codec, newline)
         ascii_so_far = ascii_so_far and block.isascii()
     if open_bytes: yield offset + len(block) - len(open_bytes), open_bytes, "the last character is cut off"
 
@@ -335,6 +336,12 @@ def _codec(encoding, head):
     return CODECS.get(encoding, encoding), {"utf-16-le": b"\n\0", "utf-16-be": b"\0\n"}.get(encoding, b"\n")
 
 def _clean(text): return "\0" not in text
+
+def _open_end(block, codec):
+    "The bytes of a character that is split by the end of a block."
+    reader = codecs.getincrementaldecoder(codec)("replace")
+    reader.decode(block[-8:] if codec in ("utf-8", "utf-16-le", "utf-16-be") else block)
+    return reader.getstate()[0]
 
 # %% ../nbs/08_formats.ipynb #c028
 PIECE = 2**12   # bytes: of a bad line longer than this, only the bad piece is taken out
@@ -463,8 +470,9 @@ def _table_rows(source, kind):
         row, reason = _cells([text], style, header)
         if reason == "unclosed quotation mark":
             more = _until_closed(text, pull)
-            row, reason = _cells([text, *(line[2] for line in more)], style, header)
-            if reason: waiting.extendleft(reversed(more))
+            row, again = _cells([text, *(line[2] for line in more)], style, header) if not any(line[3] for line in more) else (None, True)
+            if again: waiting.extendleft(reversed(more))
+            else: reason = None
         if not reason and not row: continue
         if not reason and header is None: header = row; continue
         yield number, offset, text if reason else dict(zip(header, row)), reason
@@ -646,7 +654,12 @@ def _limit_memory(size):
 def _pdf_pages(data, first):
     "What pypdf says of each page: its text, or its images where it has none."
     from pypdf import PdfReader
-    reader = PdfReader(io.BytesIO(data))
+    from pypdf.errors import PdfReadError
+    try: reader = PdfReader(io.BytesIO(data))
+    except PdfReadError:                                     # the end is missing: with a new one, pypdf looks for the objects itself
+        root = re.findall(rb"(\d+)\s+0\s+obj\s*<<[^>]{0,200}/Type\s*/Catalog", data)
+        if not root: raise
+        reader = PdfReader(io.BytesIO(data + b"\ntrailer\n<< /Root %s 0 R >>\nstartxref\n0\n%%%%EOF\n" % root[0]))
     if reader.is_encrypted and not reader.decrypt(""): yield {"error": "encrypted: it opens only with a password"}; return
     count, facts = len(reader.pages), reader.metadata or {}
     yield {"pages": count, "title": str(facts.get("/Title") or "")[:500], "author": str(facts.get("/Author") or "")[:500]}
@@ -845,10 +858,11 @@ def _record(feed, first):
     if length < 0: return start, head, "no length"
     if length > LONGEST: return start, head + _skip(feed, length), f"a record of {length:,} bytes: longer than {LONGEST:,}"
     body = feed.take(length)
-    if len(body) < length: return start, head + body, f"ends after {len(body):,} of {length:,} bytes"
     after = feed.take(4); feed.back(after)
-    if after[:1] not in (b"\r", b"\n", b"") and (cut := re.search(rb"\r?\n\r?\n(?=WARC/\d\.\d\r?\n)", body)):
+    odd = len(body) < length or after[:1] not in (b"\r", b"\n", b"")
+    if odd and (cut := re.search(rb"\r?\n\r?\n(?=WARC/\d\.\d\r?\n)", body)):
         feed.back(body[cut.end():]); return start, head + body[:cut.start()], "a wrong length"
+    if len(body) < length: return start, head + body, f"ends after {len(body):,} of {length:,} bytes"
     return start, head + body, None
 
 def _skip(feed, length):
@@ -936,12 +950,15 @@ def _wiki_page(raw, offset):
     notes = {key: value for key, value in notes.items() if value}
     if page.find("redirect") is not None or re.match(r"\s*#(redirect|重定向)", text, re.I): return bad(b"", "a redirect", offset=offset, fate="dropped", **notes)
     if space != "0": return bad(b"", f"a page of namespace {space}", offset=offset, fate="dropped", **notes)
-    plain = wiki_text(text)
+    try: plain = wiki_text(text)
+    except (InputError, RecursionError) as error: return bad(raw, f"wiki markup that cannot be read: {error}", offset=offset, **notes)
     return (plain, notes) if plain.strip() else bad(text[:2000], "a page without text", offset=offset, **notes)
 
 def wiki_text(markup:str):   # wiki markup -> plain text
-    "The prose of a wiki page: no templates, tables, references, pictures or categories."
+    "The prose of a wiki page: no templates, tables, references, pictures or categories; raises `InputError` for a thousand marks that never close."
     import mwparserfromhell
+    if sum(max(0, markup.count(begin) - markup.count(end)) for begin, end in (("{{", "}}"), ("[[", "]]"), ("{|", "|}"), ("<", ">"))) > 1000: raise InputError("more than 1,000 marks that never close")
+    if max(len(re.findall(f"<{tag}[ >]", markup)) - markup.count(f"</{tag}") - markup.count("/>") for tag in ("ref", "div", "span", "b", "i", "small", "sup", "sub")) > 1000: raise InputError("more than 1,000 tags that never close")
     code = mwparserfromhell.parse(markup)
     for node in code.filter_tags(recursive=False, matches=lambda tag: str(tag.tag).lower() in ASIDE): code.remove(node)
     for link in code.filter_wikilinks(recursive=False):
@@ -981,7 +998,7 @@ def unpacked(source:"Source",   # a packed file
              kind:str,          # "gz", "bz2", "xz" or "zst"
              ):                 # -> iterator of bytes
     "Unpack piece by piece, member after member; damage is noted in `source.damage`; raises `CorruptError` for a bomb."
-    made, feed, step = 0, Feed(source.file), 2**11 if kind == "zst" else HEAD
+    made, feed, step = 0, Feed(source.file), 2**8 if kind == "zst" else HEAD
     def counted(piece):
         nonlocal made
         made += len(piece)
@@ -1011,12 +1028,23 @@ def _member(feed, kind, step):
             yield (packer.flush() if kind == "gz" else b""), f"{kind} ends in the middle"
             return
         while True:
-            try: piece = packer.decompress(data) if kind == "zst" else packer.decompress(data, BLOCK)
-            except errors as error: feed.back(data); yield b"", f"damaged {kind}: {error}"; return
+            spare = packer.copy() if kind == "gz" else None
+            try: piece = packer.decompress(data) if kind == "zst" else packer.decompress(data, BLOCK if kind == "gz" else 2**12)
+            except errors as error:
+                feed.back(data)
+                yield _up_to_damage(spare, data), f"damaged {kind}: {error}"; return
             yield piece, None
             data = getattr(packer, "unconsumed_tail", b"")
             if packer.eof: feed.back(packer.unused_data); return
             if kind in ("gz", "zst") and not data or kind in ("bz2", "xz") and packer.needs_input: break
+
+def _up_to_damage(packer, data):
+    "What a step gives before it fails, byte by byte."
+    made = []
+    try:
+        for i in range(len(data) if packer else 0): made.append(packer.decompress(data[i:i + 1]))
+    except zlib.error: pass
+    return b"".join(made)
 
 def _next_members(feed):
     "After damage: the gzip members that are whole, by their checksums."
