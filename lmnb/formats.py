@@ -432,7 +432,7 @@ def _paragraph_end(text):
 def _encoding(source):
     return {} if source.encoding == "utf-8" else {"encoding": source.encoding}
 
-# %% ../nbs/08_formats.ipynb #c053
+# %% ../nbs/08_formats.ipynb #c055
 TEXTS = ("text", "content", "raw_content", "body", "article", "document")
 
 def _lines(source):
@@ -452,7 +452,7 @@ def _lines(source):
         yield number, offset, line if reason else text, reason
         offset += len(line)
 
-# %% ../nbs/08_formats.ipynb #c054
+# %% ../nbs/08_formats.ipynb #c056
 def _skip_line(file):
     "Read to the end of the line -> bytes skipped."
     size = 0
@@ -461,13 +461,13 @@ def _skip_line(file):
         if part.endswith(b"\n"): break
     return size
 
-# %% ../nbs/08_formats.ipynb #c055
+# %% ../nbs/08_formats.ipynb #c057
 def _as_utf8(source):
     for offset, text, reason in text_blocks(source):
         if reason: source.damage.append((offset, reason, text))
         else: yield text.encode()
 
-# %% ../nbs/08_formats.ipynb #c056
+# %% ../nbs/08_formats.ipynb #c058
 def _json_rows(source):
     "JSON lines: (line, offset, object, None) or (line, offset, raw, reason)."
     for number, offset, line, reason in _lines(source):
@@ -478,7 +478,7 @@ def _json_rows(source):
             else: reason = None if isinstance(value, dict) else "not a JSON object"
         yield number, offset, line if reason else value, reason
 
-# %% ../nbs/08_formats.ipynb #c057
+# %% ../nbs/08_formats.ipynb #c059
 def _table_rows(source, kind):
     "CSV and TSV: (line, offset, row as a dict, None) or (line, offset, raw, reason)."
     csv.field_size_limit(2**31 - 1)
@@ -498,13 +498,13 @@ def _table_rows(source, kind):
         if not reason and header is None: header = row; continue
         yield number, offset, text if reason else dict(zip(header, row)), reason
 
-# %% ../nbs/08_formats.ipynb #c058
+# %% ../nbs/08_formats.ipynb #c060
 def _style(line, kind):
     "TSV has no quotes; a CSV from a country with decimal commas has semicolons."
     if kind == "tsv": return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     return {"delimiter": ";" if line.count(";") > line.count(",") else ",", "strict": True}
 
-# %% ../nbs/08_formats.ipynb #c059
+# %% ../nbs/08_formats.ipynb #c061
 def _cells(lines, style, header):
     "(cells, None) or (None, reason)."
     try: rows = list(csv.reader(lines, **style))
@@ -514,7 +514,7 @@ def _cells(lines, style, header):
     if header and row and len(row) != len(header): return None, f"{len(row)} fields, not {len(header)}"
     return row, None
 
-# %% ../nbs/08_formats.ipynb #c060
+# %% ../nbs/08_formats.ipynb #c062
 def _until_closed(text, pull):
     "The lines that follow, until the quotation marks are even (or a bad line, the end, or too much)."
     more, odd, size = [], text.count('"') % 2 == 1, 0
@@ -524,7 +524,7 @@ def _until_closed(text, pull):
         size, odd = size + len(item[2]), odd ^ (item[2].count('"') % 2 == 1)
     return more
 
-# %% ../nbs/08_formats.ipynb #c062
+# %% ../nbs/08_formats.ipynb #c064
 def rows_of(data,       # bytes of a file, an open file, or a Source
             kind:str,   # "jsonl", "csv" or "tsv"
             ):          # -> iterator of (line, dict, None) or (line, raw text, reason)
@@ -533,14 +533,14 @@ def rows_of(data,       # bytes of a file, an open file, or a Source
     for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
         yield number, row if not reason else row if isinstance(row, str) else row.decode("utf-8", "backslashreplace"), reason
 
-# %% ../nbs/08_formats.ipynb #c063
+# %% ../nbs/08_formats.ipynb #c065
 def _records(source, kind):
     "A table with one document a row."
     for number, offset, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
         if reason: yield bad(row, f"line {number}: {reason}", offset=offset, line=number, **_encoding(source))
         else: yield _row(row if kind == "jsonl" or len(row) > 1 else {"text": next(iter(row.values()))}, f"line {number}", offset=offset, line=number, **_encoding(source))
 
-# %% ../nbs/08_formats.ipynb #c064
+# %% ../nbs/08_formats.ipynb #c066
 def _row(row, place, **notes):
     "A row -> (text, meta): its text, and the other columns under `row`."
     column = next((name for name in TEXTS if isinstance(row.get(name), str)), None)
@@ -550,7 +550,7 @@ def _row(row, place, **notes):
     notes.pop("offset", None)
     return text, {**notes, "row": {name: value for name, value in row.items() if name != column}}
 
-# %% ../nbs/08_formats.ipynb #c066
+# %% ../nbs/08_formats.ipynb #c068
 class Window:
     "A text that is read as it is needed: what has been used is forgotten."
     def __init__(self, texts): self.texts, self.text, self.at, self.offset, self.over = iter(texts), "", 0, 0, False
@@ -566,7 +566,7 @@ class Window:
             while self.at < len(self.text) and self.text[self.at] in marks: self.at += 1
             if self.at < len(self.text) or not self.more(): return
 
-# %% ../nbs/08_formats.ipynb #c067
+# %% ../nbs/08_formats.ipynb #c069
 def _json(source):
     "A JSON file: the items of an array, the values of an object that holds one, or values one after the other."
     window = Window(_good_text(source))
@@ -583,13 +583,13 @@ def _json(source):
         else: yield _row(value if isinstance(value, dict) else {"text": value}, f"item {number}", item=number, **_encoding(source))
         number += 1
 
-# %% ../nbs/08_formats.ipynb #c068
+# %% ../nbs/08_formats.ipynb #c070
 def _good_text(source):
     for offset, text, reason in text_blocks(source):
         if reason: source.damage.append((offset, reason, text))
         else: yield text
 
-# %% ../nbs/08_formats.ipynb #c069
+# %% ../nbs/08_formats.ipynb #c071
 NEXT_ITEM = re.compile(r"[}\]\"]\s*,\s*(?=[{\[\"])|\n\s*(?=\{)")
 
 def _item(window):
@@ -607,7 +607,7 @@ def _item(window):
         window.at = end
         return value, None
 
-# %% ../nbs/08_formats.ipynb #c072
+# %% ../nbs/08_formats.ipynb #c074
 def _parquet(source):
     "Rows of a Parquet file, a few at a time; damaged row groups are counted."
     import pyarrow as pa, pyarrow.parquet as pq
@@ -627,13 +627,13 @@ def _parquet(source):
             yield bad(b"", f"row group {group}: {error}", rows=size - done, row_number=first + done)
         first += size
 
-# %% ../nbs/08_formats.ipynb #c073
+# %% ../nbs/08_formats.ipynb #c075
 def _jsonable(row): return {name: value if isinstance(value, (str, int, float, bool, type(None))) else str(value) for name, value in row.items()}
 
 def _counted(part, source):
     source.budget.make(len(part[0])); return part
 
-# %% ../nbs/08_formats.ipynb #c075
+# %% ../nbs/08_formats.ipynb #c077
 PAGE_LIMIT = 2**24   # bytes: the largest HTML page that is parsed
 
 def _html(source):
@@ -648,13 +648,13 @@ def _html(source):
     if text: yield text, {**meta, **_encoding(source)}
     else: yield bad("".join(texts)[:2000], "no article on the page", **meta)
 
-# %% ../nbs/08_formats.ipynb #c076
+# %% ../nbs/08_formats.ipynb #c078
 def _xml(source):
     "XML of an unknown kind: refused where it defines entities, else read like a page."
     if b"<!ENTITY" in source.head: raise CorruptError("refused: XML that defines its own entities")
     yield from _html(source)
 
-# %% ../nbs/08_formats.ipynb #c077
+# %% ../nbs/08_formats.ipynb #c079
 SECONDS, MEGABYTES, PATIENCE = 8, 400, 3   # for one page of a PDF; for the whole process; slow pages before it is given up
 
 def _serve():
@@ -671,17 +671,17 @@ def _serve():
         except Exception as error: sys.stdout.write(json.dumps({"error": _said(error)}) + "\n")
         sys.stdout.write("null\n"); sys.stdout.flush()
 
-# %% ../nbs/08_formats.ipynb #c078
+# %% ../nbs/08_formats.ipynb #c080
 def _said(error): return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
 
-# %% ../nbs/08_formats.ipynb #c079
+# %% ../nbs/08_formats.ipynb #c081
 def _limit_memory(size):
     "The address space of this process, where the system can limit it."
     try: import resource
     except ModuleNotFoundError: return
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
-# %% ../nbs/08_formats.ipynb #c080
+# %% ../nbs/08_formats.ipynb #c082
 def _pdf_pages(data, first):
     "What pypdf says of each page: its text, or its images where it has none."
     from pypdf import PdfReader
@@ -702,7 +702,7 @@ def _pdf_pages(data, first):
             yield {"page": number + 1, "text": text, "images": images}
         except Exception as error: yield {"page": number + 1, "error": _said(error)}
 
-# %% ../nbs/08_formats.ipynb #c081
+# %% ../nbs/08_formats.ipynb #c083
 class PdfWorker:
     "A process that reads PDFs; it is ended when a page takes too long, and begun again."
     def __init__(self): self.process = None
@@ -736,7 +736,7 @@ class PdfWorker:
         finally:
             if not finished: self.stop()
 
-# %% ../nbs/08_formats.ipynb #c082
+# %% ../nbs/08_formats.ipynb #c084
 def _talk(process, head, data, answers):
     "Write a PDF to the worker and hand its lines on."
     try:
@@ -749,7 +749,7 @@ def _talk(process, head, data, answers):
 
 WORKER = PdfWorker()
 
-# %% ../nbs/08_formats.ipynb #c083
+# %% ../nbs/08_formats.ipynb #c085
 def _pdf(source):
     "A PDF: one document a page, with its number."
     data, first, slow = source.all(), 0, 0
@@ -770,7 +770,7 @@ def _pdf(source):
         if first >= facts["pages"]: return
     if facts.get("pages", 0) == 0: yield bad(data[:200], "a PDF without pages", offset=0, **facts)
 
-# %% ../nbs/08_formats.ipynb #c085
+# %% ../nbs/08_formats.ipynb #c088
 def _page(answer, facts):
     "One page: its text, else the text in its pictures, else the reason."
     if answer.get("text", "").strip(): yield answer["text"], facts; return
@@ -778,7 +778,7 @@ def _page(answer, facts):
     for image in answer["images"]:
         for text, meta in _scanned(bytes.fromhex(image), "image"): yield text, {**facts, **meta}
 
-# %% ../nbs/08_formats.ipynb #c086
+# %% ../nbs/08_formats.ipynb #c089
 def _scanned(data, kind):
     "The text in a picture or a recording, read by lmnb.scan."
     from lmnb.scan import read_image, read_speech
@@ -789,11 +789,11 @@ def _scanned(data, kind):
         else: yield bad(b"", **{"reason": f"no text in the {kind}", **meta})
     if not found: yield bad(b"", f"no text in the {kind}")
 
-# %% ../nbs/08_formats.ipynb #c087
+# %% ../nbs/08_formats.ipynb #c090
 def _image(source): yield from _scanned(source.all(), "image")
 def _audio(source): yield from _scanned(source.all(), "audio")
 
-# %% ../nbs/08_formats.ipynb #c089
+# %% ../nbs/08_formats.ipynb #c092
 def _checked_zip(source):
     "A zip that is not a bomb by its own table; raises `CorruptError`."
     packed = zipfile.ZipFile(source.random())
@@ -801,7 +801,7 @@ def _checked_zip(source):
         if info.file_size > RATIO*info.compress_size + FREE or info.file_size > WHOLE: raise CorruptError(f"refused: {info.filename[:80]} expands to {info.file_size:,} bytes from {info.compress_size:,}")
     return packed
 
-# %% ../nbs/08_formats.ipynb #c090
+# %% ../nbs/08_formats.ipynb #c093
 def _docx(source):
     "A Word file: paragraphs and tables in their order, as one document."
     from docx import Document as open_docx
@@ -814,13 +814,13 @@ def _docx(source):
     notes = {key: value for key, value in notes.items() if value}
     yield (text, notes) if text.strip() else bad(b"", "no text in the document", **notes)
 
-# %% ../nbs/08_formats.ipynb #c091
+# %% ../nbs/08_formats.ipynb #c094
 def _docx_block(block):
     "A paragraph's text, or a line for each row of a table."
     if hasattr(block, "rows"): return ["\t".join(cell.text for cell in row.cells) for row in block.rows]
     return [block.text]
 
-# %% ../nbs/08_formats.ipynb #c092
+# %% ../nbs/08_formats.ipynb #c095
 def _epub(source):
     "An e-book: one document a chapter, in reading order; title and licence from its package file."
     from lmnb.web import article
@@ -839,7 +839,7 @@ def _epub(source):
         meta = {**meta, **notes, "chapter": number}
         yield (text, meta) if text.strip() else bad(b"", f"chapter {number}: no text", **meta)
 
-# %% ../nbs/08_formats.ipynb #c093
+# %% ../nbs/08_formats.ipynb #c096
 def _tree(data):
     "XML as a tree, its entities left alone."
     from lxml import etree
@@ -848,7 +848,7 @@ def _tree(data):
 
 def _local(node): return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
 
-# %% ../nbs/08_formats.ipynb #c095
+# %% ../nbs/08_formats.ipynb #c098
 class Feed:
     "A file from which bytes can be taken, and given back."
     def __init__(self, file): self.file, self.rest, self.offset = file, b"", 0
@@ -868,7 +868,7 @@ class Feed:
 
 ARC = re.compile(rb"[a-z]+://\S.* [\d.]+ \d{8,} \S+ (-?\d+)\r?\n$")   # URL, address, date, type, length
 
-# %% ../nbs/08_formats.ipynb #c096
+# %% ../nbs/08_formats.ipynb #c099
 def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
             ):                 # -> iterator of (offset, record bytes, None) or (offset, raw bytes, reason)
     "The records of a web archive; after damage it goes on at the next head."
@@ -884,7 +884,7 @@ def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
         if head: yield _record(feed, line)
     if lost and b"".join(lost).strip(): yield start, b"".join(lost), "no head of a record"
 
-# %% ../nbs/08_formats.ipynb #c097
+# %% ../nbs/08_formats.ipynb #c100
 def _record(feed, first):
     "One record, from its first line on."
     start, head = feed.offset - len(first), first
@@ -903,7 +903,7 @@ def _record(feed, first):
     if len(body) < length: return start, head + body, f"ends after {len(body):,} of {length:,} bytes"
     return start, head + body, None
 
-# %% ../nbs/08_formats.ipynb #c098
+# %% ../nbs/08_formats.ipynb #c101
 def _skip(feed, length):
     "Pass over a body too long to keep -> its beginning."
     first = feed.take(min(length, 2000))
@@ -911,7 +911,7 @@ def _skip(feed, length):
     while left > 0 and (piece := feed.take(min(left, BLOCK))): left -= len(piece)
     return first
 
-# %% ../nbs/08_formats.ipynb #c099
+# %% ../nbs/08_formats.ipynb #c102
 def _warc(source):
     "Documents from a web archive: its pages (responses) and texts (conversions)."
     for offset, raw, reason in records(source):
@@ -928,7 +928,7 @@ def _warc(source):
             if "fate" in meta: meta = {**meta, "offset": offset}
             yield text, {**meta, **notes}
 
-# %% ../nbs/08_formats.ipynb #c101
+# %% ../nbs/08_formats.ipynb #c104
 def _payload(raw):
     "(type, url, notes, body, declared encoding) of a record; warcio undoes chunks and compression."
     from contextlib import redirect_stderr
@@ -947,7 +947,7 @@ def _payload(raw):
     charset = re.search(r"charset=[\"']?([\w.:-]+)", (http and http.get_header("Content-Type")) or "", re.I)
     return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v}, body, charset and charset[1]
 
-# %% ../nbs/08_formats.ipynb #c103
+# %% ../nbs/08_formats.ipynb #c107
 def _framed(file, begin, end):
     "Pieces from `begin` to `end`: (offset, bytes, None); what lies between them or is cut off has a reason."
     buffer, offset = b"", 0
@@ -967,7 +967,7 @@ def _framed(file, begin, end):
         offset, buffer = offset + stop, buffer[stop:]
     if buffer.strip(): yield offset, buffer, "the end"
 
-# %% ../nbs/08_formats.ipynb #c104
+# %% ../nbs/08_formats.ipynb #c108
 def _wiki(source):
     "Articles of a MediaWiki dump as plain text."
     first, whole = True, False
@@ -977,7 +977,7 @@ def _wiki(source):
         if reason == "the end" and re.fullmatch(rb"\s*</mediawiki>\s*", raw): continue
         yield bad(raw, f"no page: {reason}", offset=offset) if reason else _wiki_page(raw, offset)
 
-# %% ../nbs/08_formats.ipynb #c106
+# %% ../nbs/08_formats.ipynb #c110
 ASIDE = {"ref", "table", "gallery", "math", "timeline", "imagemap", "score", "syntaxhighlight", "source"}
 
 def _wiki_page(raw, offset):
@@ -995,7 +995,7 @@ def _wiki_page(raw, offset):
     except (InputError, RecursionError) as error: return bad(raw, f"wiki markup that cannot be read: {error}", offset=offset, **notes)
     return (plain, notes) if plain.strip() else bad(text[:2000], "a page without text", offset=offset, **notes)
 
-# %% ../nbs/08_formats.ipynb #c108
+# %% ../nbs/08_formats.ipynb #c112
 def wiki_text(markup:str):   # wiki markup -> plain text
     "The prose of a wiki page: no templates, tables, references, pictures or categories; raises `InputError` for a thousand marks that never close."
     import mwparserfromhell
@@ -1007,7 +1007,7 @@ def wiki_text(markup:str):   # wiki markup -> plain text
         if re.match(r"\s*(file|image|category|文件|图像|分类|[a-z]{2,3}(-[a-z]+)?)\s*:", str(link.title), re.I): code.remove(link)
     return re.sub(r"\n{3,}", "\n\n", str(code.strip_code())).strip()
 
-# %% ../nbs/08_formats.ipynb #c109
+# %% ../nbs/08_formats.ipynb #c113
 def _subtitles(source):
     "Subtitles: one document with a line per cue; `times` holds the seconds of each line."
     source.encoding = "utf-8"
@@ -1025,10 +1025,10 @@ def _subtitles(source):
         if said: texts.append(said); times.append([_seconds(cue.groups()[:4]), _seconds(cue.groups()[4:])])
     if texts: yield "\n".join(texts), dict(start=times[0][0], end=times[-1][1], times=times, **_encoding(source))
 
-# %% ../nbs/08_formats.ipynb #c110
+# %% ../nbs/08_formats.ipynb #c114
 def _seconds(clock): return int(clock[0] or 0)*3600 + int(clock[1])*60 + int(clock[2]) + int(clock[3])/1000
 
-# %% ../nbs/08_formats.ipynb #c113
+# %% ../nbs/08_formats.ipynb #c118
 NEW = {"gz": lambda: zlib.decompressobj(31), "bz2": bz2.BZ2Decompressor, "xz": lambda: lzma.LZMADecompressor(memlimit=2**28)}
 UNPACK_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
@@ -1037,7 +1037,7 @@ def _new(kind):
     import zstandard
     return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
-# %% ../nbs/08_formats.ipynb #c114
+# %% ../nbs/08_formats.ipynb #c119
 def unpacked(source:"Source",   # a packed file
              kind:str,          # "gz", "bz2", "xz" or "zst"
              ):                 # -> iterator of bytes
@@ -1061,7 +1061,7 @@ def unpacked(source:"Source",   # a packed file
             for piece in _next_members(feed): yield counted(piece)
             return
 
-# %% ../nbs/08_formats.ipynb #c115
+# %% ../nbs/08_formats.ipynb #c120
 def _member(feed, kind, step):
     "One member: (bytes, None) and at the end perhaps (bytes, reason)."
     packer, errors = _new(kind), UNPACK_ERRORS
@@ -1082,7 +1082,7 @@ def _member(feed, kind, step):
             if packer.eof: feed.back(packer.unused_data); return
             if kind in ("gz", "zst") and not data or kind in ("bz2", "xz") and packer.needs_input: break
 
-# %% ../nbs/08_formats.ipynb #c116
+# %% ../nbs/08_formats.ipynb #c121
 def _up_to_damage(packer, data):
     "What a step gives before it fails, byte by byte."
     made = []
@@ -1091,7 +1091,7 @@ def _up_to_damage(packer, data):
     except zlib.error: pass
     return b"".join(made)
 
-# %% ../nbs/08_formats.ipynb #c118
+# %% ../nbs/08_formats.ipynb #c123
 def _next_members(feed):
     "After damage: the gzip members that are whole, by their checksums."
     while len(data := feed.take(BLOCK)) > 3:
@@ -1102,7 +1102,7 @@ def _next_members(feed):
             yield content
             feed.back(b"\0")
 
-# %% ../nbs/08_formats.ipynb #c119
+# %% ../nbs/08_formats.ipynb #c124
 def _whole_member(feed):
     "The content of the gzip member that begins here, if its checksum is right; else None, and the feed stays where it was."
     packer, taken, made, size = zlib.decompressobj(31), [], [], 0
@@ -1116,33 +1116,33 @@ def _whole_member(feed):
     feed.back(packer.unused_data if packer.eof else b"".join(taken))
     return b"".join(made) if packer.eof else None
 
-# %% ../nbs/08_formats.ipynb #c120
+# %% ../nbs/08_formats.ipynb #c125
 def _packed(source, kind):
     "One packed file."
     hint = source.hint[:-len(PurePosixPath(source.hint).suffix)] if PurePosixPath(source.hint).suffix.lower() in PACKED else source.hint
     hint += ".tar" if source.hint.lower().endswith((".tgz", ".tbz2", ".txz")) else ""
     yield from _read(source.inside(unpacked(source, kind), source.name, hint=hint))
 
-# %% ../nbs/08_formats.ipynb #c122
+# %% ../nbs/08_formats.ipynb #c127
 def _unsafe(name, link=False):
     "Why a member is refused, or None."
     path = PurePosixPath(name.replace("\\", "/"))
     if link: return "a symbolic link or a device: not followed"
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name): return "refused: a path that leads out of the archive"
 
-# %% ../nbs/08_formats.ipynb #c123
+# %% ../nbs/08_formats.ipynb #c128
 def _member_parts(source, data, name, seen):
     "The parts of one file of an archive."
     seen[name] += 1
     inner = source.inside(data, f"{source.name}/{name}" + (f"#{seen[name]}" if seen[name] > 1 else ""), hint=name)
     for text, meta in _read(inner): yield text, {"file": inner.name, **meta}
 
-# %% ../nbs/08_formats.ipynb #c124
+# %% ../nbs/08_formats.ipynb #c129
 def _refused(source, name, reason, seen, **notes):
     seen[name] += 1
     return bad(b"", reason, file=f"{source.name}/{name}" + (f"#{seen[name]}" if seen[name] > 1 else ""), **notes)
 
-# %% ../nbs/08_formats.ipynb #c125
+# %% ../nbs/08_formats.ipynb #c130
 def _zip(source):
     "The files of a zip, in its order; without its table of contents, those whose heads are found."
     try: packed = zipfile.ZipFile(source.random())
@@ -1160,7 +1160,7 @@ def _zip(source):
         if reason: yield _refused(source, info.filename, reason, seen); continue
         yield from _member_parts(source, _zip_member(packed, info, source), info.filename, seen)
 
-# %% ../nbs/08_formats.ipynb #c126
+# %% ../nbs/08_formats.ipynb #c131
 def _zip_member(packed, info, source):
     "One file of a zip as a stream that ends where it is damaged, and says so in its text's place."
     made = 0
@@ -1171,7 +1171,7 @@ def _zip_member(packed, info, source):
             source.budget.make(len(data))
             yield data
 
-# %% ../nbs/08_formats.ipynb #c127
+# %% ../nbs/08_formats.ipynb #c132
 def _zip_heads(source):
     "Files of a zip that has lost its table: each has a head of its own."
     data, at, seen = source.random().getbuffer() if isinstance(source.file, io.BytesIO) else source.random().read(WHOLE), 0, Counter()
@@ -1190,7 +1190,7 @@ def _zip_heads(source):
         for reason in damage: yield _refused(source, name, reason, seen)
         at = begin + size
 
-# %% ../nbs/08_formats.ipynb #c128
+# %% ../nbs/08_formats.ipynb #c133
 def _inflated(data, begin, size, method, source, damage):
     "The content behind a local head, up to its end or the damage."
     end = begin + size if size else len(data)
@@ -1208,7 +1208,7 @@ def _inflated(data, begin, size, method, source, damage):
             yield piece
     except zlib.error as error: damage.append(f"damaged: {error}")
 
-# %% ../nbs/08_formats.ipynb #c130
+# %% ../nbs/08_formats.ipynb #c135
 def _tar(source):
     "The files of a tar, in order; after a damaged head, from the next good one on."
     feed, seen, lost, long_name = Feed(source.file), Counter(), 0, None
@@ -1233,7 +1233,7 @@ def _tar(source):
         feed.take(-size % 512)
     if lost: yield bad(b"", f"{lost:,} bytes that are no head of a file", offset=feed.offset - lost)
 
-# %% ../nbs/08_formats.ipynb #c131
+# %% ../nbs/08_formats.ipynb #c136
 def _taken(feed, left):
     "The content of a member, piece by piece; `left` counts what is still to come."
     while left[0] and (data := feed.take(min(left[0], HEAD))): left[0] -= len(data); yield data
@@ -1242,7 +1242,7 @@ def _pax_path(data):
     found = re.search(rb"\d+ path=([^\n]*)\n", data)
     return found[1] if found else b""
 
-# %% ../nbs/08_formats.ipynb #c133
+# %% ../nbs/08_formats.ipynb #c139
 READERS = {"text": _text, "markdown": _text, "html": _html, "xml": _xml, "pdf": _pdf, "docx": _docx, "epub": _epub, "json": _json, "parquet": _parquet,
            "warc": _warc, "wiki": _wiki, "subtitles": _subtitles, "image": _image, "audio": _audio, "zip": _zip, "tar": _tar}
 
@@ -1257,7 +1257,7 @@ def _read(source, kind=None):
         yield bad(raw, reason, offset=offset, kind=kind)
     if not count: yield bad(b"", "no text in it", kind=kind)
 
-# %% ../nbs/08_formats.ipynb #c134
+# %% ../nbs/08_formats.ipynb #c140
 def _guarded(source, kind):
     "The reader's parts; its failure is a part too."
     try:
@@ -1274,7 +1274,7 @@ def _guarded(source, kind):
     except LmnbError as error: yield bad(source.head[:200], error, offset=0)
     except Exception as error: yield bad(source.head[:200], _said(error), offset=0)   # a foreign reader may raise anything
 
-# %% ../nbs/08_formats.ipynb #c135
+# %% ../nbs/08_formats.ipynb #c141
 def parts(data,             # bytes, or a file opened in binary mode
           name="memory",    # its name: a hint for texts, and part of the names of the files inside
           *,
