@@ -422,9 +422,9 @@ HOSTILE = {
     "an archive with an empty file": ("a.zip", zipped(("a.txt", ""), ("b.txt", "two")), 1, 1, "empty file"),
     "a zip with a password": ("a.zip", bytes(b | 1 if i in (6,) else b for i, b in enumerate(zipped(("a.txt", "one"))))[:0] or zipped(("a.txt", "one")).replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0"), 0, 1, "password"),
     "two files of one name": ("a.tar", tarred(("a.txt", b"one"), ("a.txt", b"two")), 2, 0, ""),
-    "Parquet that is cut off": ("a.parquet", PARQUET[:-5000], 0, None, "Parquet"),
+    "Parquet that is cut off": ("a.parquet", PARQUET[:-20_000], 700, 2, "Parquet"),
     "Parquet with a damaged row group": ("a.parquet", PARQUET[:30_000] + bytes(200) + PARQUET[30_200:], 800, 1, "row group"),
-    "only the magic of Parquet": ("a.parquet", b"PAR1PAR1", 0, 1, "Parquet"),
+    "only the magic of Parquet": ("a.parquet", b"PAR1PAR1", 0, 2, "Parquet"),
     "a PDF with a password": ("a.pdf", pdf(["Secret."], password="x"), 0, 1, "password"),
     "a PDF that is cut off": ("a.pdf", pdf(["One.", "Two."])[:-300], 0, None, ""),
     "a PDF without its table": ("a.pdf", pdf(["One page."]).replace(b"startxref", b"startxxxx"), 1, 0, ""),
@@ -448,6 +448,20 @@ HOSTILE = {
     "old Office": ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), 0, 1, "save it as"),
     "a program": ("a.txt", b"\x7fELF\2\1\1" + bytes(500), 0, 1, ""),
 }
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip", "none", "lz4", "brotli"])
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_the_texts_of_a_parquet_file_without_its_end_are_saved(compression, dictionary, version):
+    texts = [None if i % 7 == 0 else f"row {i} {hashlib.sha256(str(i).encode()).hexdigest()*(1 + i % 5)} 中文" for i in range(3000)]
+    data = parquet({"id": list(range(3000)), "url": [f"http://x/{i % 50}" for i in range(3000)], "text": texts, "label": ["a", "b", "c"]*1000}, 1000,
+                   compression=compression, use_dictionary=dictionary, data_page_version=version, data_page_size=50_000)
+    whole = [text for text in texts if text]
+    good, reasons = split(parts(data[:-8]))
+    assert good == whole and len(reasons) == 2
+    good, reasons = split(parts(data[:len(data)*2//3 + 2000]))
+    assert len(good) >= 1714 and good == whole[:len(good)] and len(reasons) == 2
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -632,17 +646,17 @@ def test_pictures_and_sound_without_words(name, data, reason):
 # -- a gigabyte ------------------------------------------------------------------------------------------------------
 
 GIGABYTE = {
-    "text": ("a.txt", LINES*8, 0), "one line": ("a.txt", b"word "*(2**18), 0), "one line without spaces": ("b.txt", "语".encode()*400_000, 0),
-    "jsonl": ("a.jsonl", ROWS*8, 0), "one line of JSON": ("b.jsonl", b'x'*2**20, 1), "csv": ("a.csv", b"some text of a row without a name in it,1\n"*20_000, 1),
-    "wiki": ("a.xml", wiki(*[("A", "some prose of the page. "*500, "")]*80, tail=""), 0), "warc": ("a.warc", warc(*[page("words " * 300).encode()]*400), 0),
-    "gzip": ("a.txt.gz", None, 0),
+    "text": ("a.txt", LINES*8), "one line": ("a.txt", b"word "*(2**18)), "one line without spaces": ("b.txt", "语".encode()*400_000),
+    "jsonl": ("a.jsonl", ROWS*8), "one line of JSON": ("b.jsonl", b'x'*2**20), "csv": ("a.csv", b"some text of a row which is as long as a row in a table of reviews may well be and no longer,1\n"*20_000),
+    "wiki": ("a.xml", wiki(*[("A", "some prose of the page. "*500, "")]*80, tail="").partition(b"\n")[2]), "warc": ("a.warc", warc(*[page("words " * 300).encode()]*400)),
+    "gzip": ("a.txt.gz", None),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GIGABYTE)
 def test_a_gigabyte_needs_little_memory(tmp_path, name):
-    file, piece, _ = GIGABYTE[name]
+    file, piece = GIGABYTE[name]
     path, dice = tmp_path / file, random.Random(0)
     if piece is None:
         noise = b"\n".join(dice.randbytes(30).hex().encode() for _ in range(16_000))
@@ -651,6 +665,7 @@ def test_a_gigabyte_needs_little_memory(tmp_path, name):
     else:
         with open(path, "wb") as out:
             if name == "one line of JSON": out.write(b'{"text": "')
+            out.write({"csv": b"text,label\n", "wiki": b"<mediawiki>\n"}.get(name, b""))
             while out.tell() < 10**9 // (20 if name in ("wiki", "warc") else 1): out.write(piece)
             if name == "one line of JSON": out.write(b'"}\n{"text": "after"}\n')
     code = ("import resource, sys\nfrom lmnb.formats import parts\n" + PEAK +
@@ -662,5 +677,4 @@ def test_a_gigabyte_needs_little_memory(tmp_path, name):
     assert run.returncode == 0, run.stderr[-2000:]
     count, bad, size, peak = map(int, run.stdout.split())
     print(f"{name}: {path.stat().st_size/1e6:.0f} MB in {time.monotonic() - began:.1f} s, {count} parts, {bad} bad, peak {peak//1024} MB")
-    assert peak < 400*1024 and size and count
-    if name == "one line of JSON": assert bad == 1 and count == 2
+    assert peak < 200*1024 and size and count and bad == (name == "one line of JSON")
