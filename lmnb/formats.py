@@ -267,7 +267,11 @@ class Source:
         if len(data) > limit: raise InputError(f"larger than {limit:,} bytes, which is the limit for this kind of file")
         return data
 
-    def random(self): return self.file if self.seekable else io.BytesIO(self.all())
+    def random(self):
+        "The content as a file in which one can go back, at its beginning."
+        if not self.seekable: self.file, self.seekable = io.BytesIO(self.all()), True
+        self.file.seek(0)
+        return self.file
 
 # %% ../nbs/08_formats.ipynb #c034
 def _fill(file, size):
@@ -952,8 +956,7 @@ def _docx(source):
     "A Word file: paragraphs and tables in their order, as one document."
     from docx import Document as open_docx
     _checked_zip(source)
-    file = source.random(); file.seek(0)
-    document = open_docx(file)
+    document = open_docx(source.random())
     text = "\n".join(piece for block in document.iter_inner_content() for piece in _docx_block(block))
     facts = document.core_properties
     notes = {"title": facts.title, "author": facts.author, "language": facts.language, "engine": f"python-docx {metadata.version('python-docx')}"}
@@ -1300,8 +1303,7 @@ def _zip_member(packed, info, source):
 # %% ../nbs/08_formats.ipynb #c138
 def _zip_heads(source):
     "Files of a zip that has lost its table: each has a head of its own."
-    data, at, seen = source.random().getbuffer() if isinstance(source.file, io.BytesIO) else source.random().read(WHOLE), 0, Counter()
-    data = bytes(data)
+    data, at, seen = source.random().read(WHOLE), 0, Counter()
     while (at := data.find(b"PK\3\4", at)) >= 0 and at + 30 <= len(data):
         flags, method = struct.unpack_from("<HH", data, at + 6)
         size, _, length, extra = struct.unpack_from("<IIHH", data, at + 18)
