@@ -714,6 +714,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                            'lmnb.scan._sphinx': ('scan.html#_sphinx', 'lmnb/scan.py'),
                            'lmnb.scan._sphinx_segments': ('scan.html#_sphinx_segments', 'lmnb/scan.py'),
                            'lmnb.scan._straight': ('scan.html#_straight', 'lmnb/scan.py'),
+                           'lmnb.scan._told': ('scan.html#_told', 'lmnb/scan.py'),
                            'lmnb.scan._voiced': ('scan.html#_voiced', 'lmnb/scan.py'),
                            'lmnb.scan._whisper': ('scan.html#_whisper', 'lmnb/scan.py'),
                            'lmnb.scan._whisper_segments': ('scan.html#_whisper_segments', 'lmnb/scan.py'),
