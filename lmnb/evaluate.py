@@ -6,16 +6,16 @@
 __all__ = ['Score', 'resample', 'mean', 'bootstrap', 'paired_difference', 'tie', 'lm_scores', 'confusion_matrix',
            'precision_recall_f1', 'matthews', 'per_class', 'classification_scores', 'ngrams', 'bleu_counts', 'bleu',
            'bleu_score', 'chrf_counts', 'chrf', 'chrf_score', 'units', 'rouge_scores', 'normalise', 'answer_f1',
-           'exact_match', 'answer_scores']
+           'exact_match', 'answer_scores', 'part_rows', 'label_items', 'by_language']
 
 # %% ../nbs/34_evaluate.ipynb #c003
 import math, re, string
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from .core import CorruptError, InputError, NonFiniteError, patch
+from .core import CorruptError, InputError, NonFiniteError, UsageError, patch
 
 # %% ../nbs/34_evaluate.ipynb #c005
 @dataclass(frozen=True)
@@ -415,3 +415,33 @@ def answer_scores(predictions,     # list of answers
     options = dict(seed=seed, samples=samples)
     return [exact_match(predictions, references, language, **options),
             _score("f1", _best(answer_f1, predictions, references, language), **options)]
+
+# %% ../nbs/34_evaluate.ipynb #c073
+def part_rows(data,             # a DataSet
+              part:str,         # such as test
+              limit:int=None,   # at most so many rows, evenly spread
+              ):                # -> list of rows
+    "The rows to score; raises `UsageError` for a part that is not there."
+    if part not in data.parts: raise UsageError(f"{data.name} has no part {part!r}: choose one of {', '.join(data.parts)}")
+    rows = data.parts[part]
+    return rows if not limit or limit >= len(rows) else [rows[i*len(rows)//limit] for i in range(limit)]
+
+def label_items(rows,        # rows with a label
+                predicted,   # labels, same order
+                ):           # -> list of Score, items (1 where right, else 0)
+    "Scores and items from predicted labels."
+    gold = [row["label"] for row in rows]
+    return classification_scores(gold, predicted), [int(g == p) for g, p in zip(gold, predicted, strict=True)]
+
+def by_language(score,       # function (said, wanted, languages) -> list of Score
+                said,        # what the system said, one per item
+                wanted,      # what is right, same order
+                languages,   # one code per item
+                ):           # -> list of Score: of all items, then of each language apart
+    "The scores of a mixed set; where it holds several languages, also those of each, such as `f1_zh`."
+    scores = score(said, wanted, languages)
+    for code in sorted(set(languages)) if len(set(languages)) > 1 else ():
+        mine = [i for i, language in enumerate(languages) if language == code]
+        apart = score([said[i] for i in mine], [wanted[i] for i in mine], [code]*len(mine))
+        scores += [replace(one, metric=f"{one.metric}_{code}") for one in apart]
+    return scores

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOTHING', 'UNIT', 'TASKS', 'Batch', 'Task', 'LanguageModel', 'lm_batch', 'token_loss', 'Classify', 'label_logits',
            'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'Rewrite', 'user_units', 'Chat',
-           'task_of']
+           'task_of', 'task_for', 'label_probabilities']
 
 # %% ../nbs/31_task.ipynb #c002
 import math, re
@@ -310,3 +310,25 @@ TASKS = {"lm": LanguageModel, "classify": Classify, "answer": Answer, "translate
 def task_of(config:TaskConfig, tokenizer):   # -> Task
     "The task that a configuration names."
     return TASKS[config.name](config, tokenizer)
+
+def task_for(checkpoint,   # any checkpoint
+             name:str,     # the task it must have been trained for
+             ):            # -> Task
+    "A checkpoint's task; raises `UsageError` where it was trained for another."
+    found = checkpoint.config.task.name
+    if found != name: raise UsageError(f"this checkpoint is a model for {found}: give one that was trained with --task {name}")
+    return task_of(checkpoint.config.task, checkpoint.tokenizer)
+
+# %% ../nbs/31_task.ipynb #c035
+@torch.no_grad()
+def label_probabilities(checkpoint,   # of a classifier
+                        texts,        # list of str
+                        ):            # -> numpy array (texts, labels), each row sums to 1
+    "The probability of every label for every text; texts of similar length share a batch."
+    task, labels = task_for(checkpoint, "classify"), checkpoint.config.task.labels
+    examples = task.examples([{"text": text, "label": labels[0]} for text in texts])     # the label is not looked at
+    found_NC, device = torch.zeros(len(texts), len(labels)), next(checkpoint.model.parameters()).device
+    for batch in task.score_batches(examples):
+        logits_BC = checkpoint.model(**batch.to(device).inputs)
+        found_NC[list(batch.rows)] = label_logits(logits_BC.float()).softmax(-1).cpu()
+    return found_NC.numpy()

@@ -1,0 +1,429 @@
+"""Pages: what comes out of them; and fetching, against servers in this process (nothing leaves the machine)."""
+import email.utils, gzip, json, re, shutil, socket, ssl, subprocess, tarfile, threading, time, zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from lmnb import web
+from lmnb.core import CorruptError, InputError, data_dir
+from lmnb.web import Fetcher, article, is_public, page_text, retry_after, shingle_scores, unpacked, web_address
+
+PARAGRAPH = "The committee met on Tuesday, as it does every month, and spoke about the roof of the school. "
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("page", ["", " \n", "<!-- nothing -->", "<html></html>", "\0\0", "plain words", "<p>", "<html><body><script>x = 1</script></body></html>", "\ud800"])
+def test_a_page_without_article_gives_no_error(page):
+    text, meta = article(page)
+    assert len(text) <= len(page) and meta["engine"]
+
+
+def test_nul_bytes_do_not_end_the_page():
+    text, _ = article(b"<p>" + PARAGRAPH.encode() + b"\0</p><p>" + PARAGRAPH.replace("school", "church").encode() * 3 + b"</p>")
+    assert "church" in text
+
+
+def test_deep_nesting_and_size():
+    start = time.monotonic()
+    article("<div>" * 100_000 + PARAGRAPH * 3)
+    article("<b>" * 20_000 + PARAGRAPH * 3)
+    assert time.monotonic() - start < 20
+    with pytest.raises(InputError, match="more than"): article(b" " * 20_000_001)
+
+
+@pytest.mark.parametrize("encoding, label", [("gb18030", "gb2312"), ("gbk", "gbk"), ("big5", "big5"), ("utf-8", "utf-8"), ("utf-8", "iso-8859-1"), ("utf-8", "gbk")])
+@pytest.mark.parametrize("header", [None, "ISO-8859-1", "nonsense"])
+def test_encodings(encoding, label, header):
+    page = f'<html><head><meta http-equiv="Content-Type" content="text/html; charset={label}"></head><body><p>' + "今天的會議在市政廳舉行,大家都來了。" * 5
+    text, found = page_text(page.encode(encoding), charset=header)
+    assert text == page and found in (encoding, "gb18030", "big5hkscs")
+
+
+def test_one_bad_byte_costs_one_character():
+    data = ('<meta charset="gb2312"><p>' + "今天下雨,明天也下雨。" * 200).encode("gbk")
+    text, found = page_text(data[:600] + b"\xff" + data[600:])
+    assert found == "gb18030" and text.count("\ufffd") <= 4 and text.count("今天下雨") >= 198
+
+
+def test_western_pages():
+    assert page_text("<p>déjà vu – naïve".encode("cp1252"), charset="iso-8859-1") == ("<p>déjà vu – naïve", "cp1252")
+    assert page_text(b'<meta charset="idna"><p>words') [0].endswith("words")           # a codec of Python, but of no page
+
+
+@pytest.mark.parametrize("head, name", [
+    ('<a rel="license" href="https://creativecommons.org/licenses/by-sa/3.0/de/">x</a>', "CC BY-SA 3.0"),
+    ('<a rel="nofollow license" href="https://example.org/terms">x</a>', "https://example.org/terms"),
+    ('<script type="application/ld+json">{"license": "https:\\/\\/creativecommons.org\\/licenses\\/by-nc\\/4.0\\/"}</script>', "CC BY-NC 4.0"),
+    ('<meta name="DCTERMS.license" content="https://creativecommons.org/publicdomain/zero/1.0/">', "CC0 1.0"),
+    ('<footer><a href="http://creativecommons.org/licenses/by/4.0/">x</a></footer>', "CC BY 4.0"),
+    ('<a href="http://creativecommons.org/licenses/by/4.0/">x</a><a href="http://creativecommons.org/licenses/by-nd/4.0/">x</a>', None),
+    ('<a href="/licence">x</a>', None)])
+def test_licence(head, name):
+    assert article(f"<html><body>{head}<p>{PARAGRAPH}</p></body></html>")[1].get("licence") == name
+
+
+def test_language_needs_the_script():
+    assert article(f'<html lang="zh-CN"><p>{PARAGRAPH * 5}</p>')[1].get("language") is None
+    assert article(f'<html lang="en-GB"><p>{PARAGRAPH * 5}</p>')[1]["language"] == "en"
+    assert article('<html lang="en"><p>今天的会议在市政厅举行,大家都来了,还谈到了学校的屋顶。</p>')[1]["language"] == "zh"
+
+
+def test_shingles():
+    assert shingle_scores("a b c d e", "a b c d e") == (1, 1)
+    assert shingle_scores("a b c d e", "x a b c d") == (.5, .5)
+    assert shingle_scores("a b", "") == (None, 0)
+    assert shingle_scores("今天下雨了", "今天下雨", characters=True) == (1, .5)
+
+
+def pages_of(path):
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.isfile(): yield member.name.removeprefix("./"), tar.extractfile(member).read()
+
+
+@pytest.mark.skipif(not data_dir() or not (data_dir() / "web_zh_news_pages").exists(), reason="LMNB_DATA has no web_zh_news_pages")
+def test_every_chinese_page_gives_its_article():
+    folder = data_dir() / "web_zh_news_pages"
+    silver = {row["page"]: row for row in map(json.loads, gzip.open(folder / "gne_output_silver.jsonl.gz", "rt", encoding="utf-8"))}
+    pages, scores = dict(pages_of(folder / "pages.tar.gz")), {}
+    assert len(pages) == 60
+    for name, data in pages.items():
+        text, meta = article(data)
+        assert len(text) >= 80 and meta["language"] == "zh" and meta.get("title"), name
+        key = next((key for key in silver if name.endswith(key)), None)
+        if key: scores[key] = shingle_scores(silver[key]["content"], text, characters=True)
+    assert len(scores) == 20
+    for key, (precision, recall) in scores.items(): assert precision > .7 and recall > .8, (key, precision, recall)
+
+
+# -- addresses -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("address", """127.0.0.1 127.8.8.8 10.1.2.3 172.16.0.1 172.31.255.255 192.168.0.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 192.0.0.192
+    168.63.129.16 198.18.0.1 224.0.0.251 239.255.255.250 240.0.0.1 255.255.255.255 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 ff02::1 fec0::1 ::ffff:10.0.0.1
+    ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 2002:a00:1:: 2001:db8::1""".split())
+def test_private_addresses(address): assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", "8.8.8.8 1.1.1.1 172.32.0.1 2606:4700:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808".split())
+def test_public_addresses(address): assert is_public(address)
+
+
+@pytest.mark.parametrize("address", ["ftp://example.org/x", "file:///etc/passwd", "example.org", "", "http://", "http://user:secret@example.org/", "http://exa mple.org/", "gopher://x", "http://a:99999/", "javascript:alert(1)"])
+def test_only_the_web(address):
+    with pytest.raises(InputError) as caught: Fetcher(allow_private=True, seconds=5).fetch(address)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_chinese_addresses():
+    assert str(web_address("https://例子.中国/路径?q=词#部分")) == "https://xn--fsqu00a.xn--fiqs8s/%E8%B7%AF%E5%BE%84?q=%E8%AF%8D"
+
+
+def test_retry_after():
+    assert retry_after("120") == 120 and retry_after("soon") is None and retry_after(None) is None and retry_after("-5") is None
+    assert 28 < retry_after(email.utils.formatdate(time.time() + 30, usegmt=True)) <= 30
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+# -- bodies ----------------------------------------------------------------------------------------------------------
+
+def test_unpacked():
+    data = PARAGRAPH.encode() * 100
+    raw = zlib.compressobj(wbits=-15)
+    raw = raw.compress(data) + raw.flush()
+    for packed, coding in ((data, ""), (gzip.compress(data), "gzip"), (zlib.compress(data), "deflate"), (raw, "deflate"), (gzip.compress(data[:50]) + gzip.compress(data[50:]), "gzip")):
+        for size in (1, 7, 10**6):
+            assert unpacked((packed[i:i + size] for i in range(0, len(packed), size)), coding, most=10**6) == data, (coding, size)
+    assert unpacked([data], "identity", most=len(data)) == data
+    with pytest.raises(InputError, match="larger"): unpacked([data], "", most=len(data) - 1)
+    with pytest.raises(CorruptError, match="middle"): unpacked([gzip.compress(data)[:-9]], "gzip", most=10**6)
+    with pytest.raises(CorruptError, match="damaged"): unpacked([b"no gzip at all"], "gzip", most=10**6)
+    with pytest.raises(CorruptError, match="nobody"): unpacked([data], "gzip, gzip", most=10**6)
+
+
+# -- a server --------------------------------------------------------------------------------------------------------
+
+class Site(BaseHTTPRequestHandler):
+    "Each test fills `answers`: path -> (status, headers, body), a list of these to be given in turn, or a function of the handler."
+    def do_GET(self):
+        server = self.server
+        server.log.append((self.path, dict(self.headers), time.monotonic()))
+        answer = server.answers.get(self.path, (404, {}, b"nothing here"))
+        if isinstance(answer, list): answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if callable(answer): return answer(self)
+        status, headers, body = answer
+        self.send_response(status)
+        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers}.items(): self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments): pass
+
+
+@pytest.fixture
+def site():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.daemon_threads, server.log, server.answers = True, [], {}
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.paths = lambda: [path for path, _, _ in server.log]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown(); server.server_close()
+
+
+@pytest.fixture
+def named(site, monkeypatch):
+    "A name, site.test, whose address 127.0.0.2 passes for a public one; everything else is judged as ever."
+    site.lookups, original, public = [], socket.getaddrinfo, web.is_public
+    site.points_to = ["127.0.0.2"]
+    def resolve(host, port, *rest, **more):
+        host = host.decode() if isinstance(host, bytes) else host
+        site.lookups.append(host)
+        if host != "site.test": return original(host, port, *rest, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (site.points_to.pop(0) if len(site.points_to) > 1 else site.points_to[0], port))]
+    wide = ThreadingHTTPServer(("127.0.0.2", site.server_port), Site)
+    wide.daemon_threads, wide.log, wide.answers = True, site.log, site.answers
+    threading.Thread(target=wide.serve_forever, daemon=True).start()
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.2" or public(address))
+    site.name = f"http://site.test:{site.server_port}"
+    yield site
+    wide.shutdown(); wide.server_close()
+
+
+def quick(**options): return Fetcher(**{"allow_private": True, "pause": 0, "backoff": .01, "seconds": 10, **options})
+
+
+def test_a_page_comes_with_notes(site):
+    site.answers["/a"] = 200, {"Content-Type": "text/html; charset=GBK", "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, "<p>今天下雨".encode("gbk")
+    body, meta = quick(contact="mailto:me@example.org").fetch(site.url + "/a#part")
+    assert page_text(body, charset=meta["charset"]) == ("<p>今天下雨", "gb18030")
+    assert meta["url"] == site.url + "/a" and meta["type"] == "text/html" and meta["modified"] and meta["fetched"] and "asked" not in meta
+    assert all(re.fullmatch(r"lmnb/[\d.]+ \(\+mailto:me@example\.org\)", headers["User-Agent"]) for _, headers, _ in site.log)
+    assert site.paths() == ["/robots.txt", "/a"]
+
+
+def test_wrong_charset_header(site):
+    site.answers["/a"] = 200, {"Content-Type": "text/html; charset=ISO-8859-1"}, f"<html><meta charset='utf-8'><p>{'今天下雨,明天也下雨,后天还下雨。' * 9}".encode()
+    body, meta = quick().fetch(site.url + "/a")
+    text, notes = article(body, url=meta["url"], charset=meta["charset"])
+    assert meta["charset"] == "iso-8859-1" and text.startswith("今天下雨") and "encoding" not in notes
+
+
+def test_robots_are_read_once_and_obeyed(site):
+    site.answers.update({"/robots.txt": (200, {}, b"User-agent: *\nDisallow: /\n\nUser-agent: lmnb\nDisallow: /closed\nAllow: /closed/open\n"), "/a": (200, {}, b"a"), "/closed/open": (200, {}, b"o")})
+    reader = quick()
+    assert reader.fetch(site.url + "/a")[0] == b"a" and reader.fetch(site.url + "/closed/open")[0] == b"o"
+    with pytest.raises(InputError, match="robots.txt"): reader.fetch(site.url + "/closed/x")
+    site.answers["/r"] = 302, {"Location": "/closed/y"}, b""
+    with pytest.raises(InputError, match="robots.txt"): reader.fetch(site.url + "/r")
+    assert site.paths() == ["/robots.txt", "/a", "/closed/open", "/r"]
+
+
+def test_robots_of_a_troubled_server(site):
+    site.answers.update({"/robots.txt": (503, {}, b""), "/a": (200, {}, b"a")})
+    with pytest.raises(InputError, match="robots.txt answers 503"): quick(tries=2).fetch(site.url + "/a")
+    assert "/a" not in site.paths()
+    site.answers["/robots.txt"] = 403, {}, b"User-agent: *\nDisallow: /"
+    assert quick().fetch(site.url + "/a")[0] == b"a"
+
+
+def test_pause_and_crawl_delay(site):
+    site.answers.update({"/robots.txt": (200, {}, b"User-agent: *\nCrawl-delay: 0.4\n"), "/a": (200, {}, b"a")})
+    reader = quick(pause=.1)
+    for _ in range(3): reader.fetch(site.url + "/a")
+    times = [when for _, _, when in site.log]
+    gaps = [b - a for a, b in zip(times, times[1:])]
+    assert gaps[0] >= .095 and min(gaps[1:]) >= .39
+
+
+@pytest.mark.parametrize("value", ["1", "date"])
+def test_429_waits_as_long_as_it_is_told(site, value):
+    value = email.utils.formatdate(time.time() + 2, usegmt=True) if value == "date" else value
+    site.answers["/a"] = [(429, {"Retry-After": value}, b""), (200, {}, b"now")]
+    assert quick().fetch(site.url + "/a")[0] == b"now"
+    times = [when for path, _, when in site.log if path == "/a"]
+    assert .9 <= times[1] - times[0] < 3
+
+
+def test_a_wait_past_the_limit_is_not_begun(site):
+    site.answers["/a"] = 429, {"Retry-After": "3600"}, b""
+    start = time.monotonic()
+    with pytest.raises(InputError, match="3600 s"): quick().fetch(site.url + "/a")
+    assert time.monotonic() - start < 2 and site.paths().count("/a") == 1
+
+
+def test_503_then_200(site):
+    site.answers["/a"] = [(503, {}, b""), (502, {}, b""), (200, {}, b"here")]
+    assert quick().fetch(site.url + "/a")[0] == b"here"
+    site.answers["/b"] = 503, {}, b""
+    with pytest.raises(InputError, match="answers 503"): quick(tries=3).fetch(site.url + "/b")
+    assert site.paths().count("/b") == 3
+    with pytest.raises(InputError, match="answers 404"): quick().fetch(site.url + "/c")
+    assert site.paths().count("/c") == 1
+
+
+def test_back_off_grows_with_jitter(site, monkeypatch):
+    waits = []
+    monkeypatch.setattr(web, "sleep", waits.append)
+    monkeypatch.setattr(web.random, "random", lambda: .5)
+    site.answers["/a"] = 503, {}, b""
+    with pytest.raises(InputError): quick(backoff=1).fetch(site.url + "/a")
+    assert len(waits) == 3 and all(abs(wait - due) < .1 for wait, due in zip(waits, (.5, 1, 2)))
+
+
+def test_connection_that_breaks(site):
+    def breaks(handler): handler.connection.shutdown(socket.SHUT_RDWR)
+    def short(handler):
+        handler.send_response(200); handler.send_header("Content-Length", "1000"); handler.end_headers(); handler.wfile.write(b"half"); handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+    site.answers["/a"] = [breaks, short, (200, {}, b"whole")]
+    assert quick().fetch(site.url + "/a")[0] == b"whole"
+    site.answers["/b"] = short
+    with pytest.raises(InputError, match="cannot be reached"): quick(tries=2).fetch(site.url + "/b")
+
+
+def test_nobody_at_home():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(InputError, match="cannot be reached") as caught: quick(tries=2).fetch(f"http://127.0.0.1:{port}/")
+    assert "\n" not in str(caught.value)
+
+
+# -- redirects -------------------------------------------------------------------------------------------------------
+
+def test_redirects(site):
+    site.answers.update({"/a": (301, {"Location": "b"}, b""), "/b": (307, {"Location": site.url + "/c?q=%E8%AF%8D"}, b""), "/c?q=%E8%AF%8D": (200, {}, b"end")})
+    body, meta = quick().fetch(site.url + "/a")
+    assert body == b"end" and meta["url"].endswith("/c?q=%E8%AF%8D") and meta["asked"].endswith("/a")
+
+
+def test_redirect_loop(site):
+    site.answers["/a"] = 302, {"Location": "/a"}, b""
+    with pytest.raises(InputError, match="redirects more than 5 times"): quick().fetch(site.url + "/a")
+    assert site.paths().count("/a") == 6
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/secret", "http://169.254.169.254/latest/meta-data/", "http://[::1]:{port}/secret", "http://[::ffff:127.0.0.1]:{port}/secret",
+                                    "http://2130706433:{port}/secret", "http://0x7f.1:{port}/secret", "//localhost:{port}/secret", "http://10.0.0.1/"])
+def test_redirects_inside_are_refused(named, target):
+    named.answers.update({"/a": (302, {"Location": target.format(port=named.server_port)}, b""), "/secret": (200, {}, b"secret")})
+    start = time.monotonic()
+    with pytest.raises(CorruptError, match="not a public address"): quick(allow_private=False).fetch(named.name + "/a")
+    assert "/secret" not in named.paths() and named.paths() == ["/robots.txt", "/a"] and time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://example.org/", "javascript:x"])
+def test_redirects_leave_the_web_nowhere(named, target):
+    named.answers["/a"] = 302, {"Location": target}, b""
+    with pytest.raises(InputError, match="not an address of the web"): quick(allow_private=False).fetch(named.name + "/a")
+
+
+def test_redirected_robots_are_checked_too(named):
+    named.answers.update({"/robots.txt": (302, {"Location": f"http://127.0.0.1:{named.server_port}/secret"}, b""), "/secret": (200, {}, b"")})
+    with pytest.raises(CorruptError, match="not a public address"): quick(allow_private=False).fetch(named.name + "/a")
+    assert named.paths() == ["/robots.txt"]
+
+
+def test_a_private_address_is_refused_at_once(site):
+    with pytest.raises(CorruptError, match="allow_private"): quick(allow_private=False).fetch(site.url + "/a")
+    assert not site.log
+
+
+def test_the_checked_address_is_the_one_connected_to(named):
+    "DNS rebinding: each connection resolves once; a name that moves inside is refused when it is next used."
+    named.answers["/a"] = 200, {}, b"outside"
+    body, _ = quick(allow_private=False).fetch(named.name + "/a")
+    assert body == b"outside" and named.lookups.count("site.test") == 2 and all(headers["Host"].startswith("site.test") for _, headers, _ in named.log)
+    named.points_to = ["127.0.0.2", "127.0.0.1"]
+    with pytest.raises(CorruptError, match="127.0.0.1 is not a public"): quick(allow_private=False).fetch(named.name + "/a")
+    assert named.paths()[2:] == ["/robots.txt"]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_https_asks_for_the_name_and_checks_it(named, tmp_path, monkeypatch):
+    "The connection goes to the checked address; name indication and certificate are those of the host."
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=site.test",
+                    "-addext", "subjectAltName=DNS:site.test"], check=True, capture_output=True)
+    context, names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    context.load_cert_chain(certificate, key)
+    context.sni_callback = lambda connection, name, _: names.append(name)
+    safe = ThreadingHTTPServer(("127.0.0.2", 0), Site)
+    safe.daemon_threads, safe.log, safe.answers = True, named.log, {"/a": (200, {}, b"over TLS")}
+    safe.socket = context.wrap_socket(safe.socket, server_side=True)
+    threading.Thread(target=safe.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(InputError, match="CERTIFICATE_VERIFY_FAILED"): quick(allow_private=False, tries=1).fetch(f"https://site.test:{safe.server_port}/a")
+        monkeypatch.setattr(web, "_tls", lambda: ssl.create_default_context(cafile=certificate))
+        assert quick(allow_private=False).fetch(f"https://site.test:{safe.server_port}/a")[0] == b"over TLS"
+        with pytest.raises(InputError, match="CERTIFICATE_VERIFY_FAILED"): quick(tries=1).fetch(f"https://127.0.0.2:{safe.server_port}/a")
+    finally: safe.shutdown(); safe.server_close()
+    assert set(names) == {"site.test", None} and named.log[-1][1]["Host"].startswith("site.test")
+
+
+def test_proxies_of_the_environment_are_not_asked(site, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"): monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    site.answers["/a"] = 200, {}, b"direct"
+    assert quick().fetch(site.url + "/a")[0] == b"direct"
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+def drip(handler, first=b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", then=b"x"):
+    handler.wfile.write(first)
+    for _ in range(100):
+        try: handler.wfile.write(then); handler.wfile.flush()
+        except OSError: return
+        time.sleep(.1)
+
+
+@pytest.mark.parametrize("answer", [drip, lambda handler: drip(handler, b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"), lambda handler: time.sleep(8)], ids=["body", "headers", "silence"])
+def test_a_slow_server_hits_the_time_limit(site, answer):
+    site.answers["/a"] = answer
+    start = time.monotonic()
+    with pytest.raises(InputError, match="longer than 1 s"): quick(seconds=1).fetch(site.url + "/a")
+    assert time.monotonic() - start < 2
+
+
+def test_size_limit(site):
+    site.answers["/a"] = 200, {}, b"x" * 100_000
+    assert len(quick(most_bytes=100_000).fetch(site.url + "/a")[0]) == 100_000
+    with pytest.raises(InputError, match="larger than 99,999 bytes"): quick(most_bytes=99_999).fetch(site.url + "/a")
+
+
+def test_endless_body(site):
+    def endless(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True: handler.wfile.write(b"x" * 65536)
+        except OSError: pass
+    site.answers["/a"] = endless
+    with pytest.raises(InputError, match="larger"): quick(most_bytes=10**6).fetch(site.url + "/a")
+
+
+def test_gzip_bomb(site):
+    import tracemalloc
+    bomb = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(bomb.compress(bytes(10**6)) for _ in range(300)) + bomb.flush()
+    site.answers["/a"] = 200, {"Content-Encoding": "gzip"}, bomb
+    assert len(bomb) < 400_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match="larger than 1,000,000 bytes"): quick(most_bytes=10**6).fetch(site.url + "/a")
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_a_packed_page(site):
+    site.answers["/a"] = 200, {"Content-Encoding": "gzip"}, gzip.compress(PARAGRAPH.encode())
+    assert quick().fetch(site.url + "/a")[0].decode() == PARAGRAPH
+    site.answers["/b"] = 200, {"Content-Encoding": "br"}, b"\x0b"
+    with pytest.raises(CorruptError, match="'br'"): quick().fetch(site.url + "/b")
+
+
+def test_a_huge_robots_file(site):
+    site.answers.update({"/robots.txt": (200, {}, b"User-agent: *\nDisallow: /closed\n" + b"# padding\n" * 200_000), "/a": (200, {}, b"a")})
+    reader = quick()
+    assert reader.fetch(site.url + "/a")[0] == b"a"
+    with pytest.raises(InputError, match="robots.txt"): reader.fetch(site.url + "/closed")
