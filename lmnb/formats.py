@@ -1067,6 +1067,7 @@ def _payload(raw):
         url, _, date, mime, _ = (part.decode("latin-1") for part in line.rsplit(b" ", 4))
         if url.startswith("filedesc:"): return "filedesc", url, {}, b"", None
         raw = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: {date}\r\nContent-Type: application/http\r\nContent-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+    if b"\nwarc-target-uri:" not in raw[:HEAD].partition(b"\r\n\r\n")[0].lower(): raw = raw.replace(b"\n", b"\nWARC-Target-URI: urn:unknown\r\n", 1)   # warcio insists
     with redirect_stderr(io.StringIO()):
         record = next(iter(ArchiveIterator(io.BytesIO(raw))))
         body = record.content_stream().read(LONGEST + 1)
@@ -1074,7 +1075,7 @@ def _payload(raw):
     notes = {"url": header("WARC-Target-URI"), "date": header("WARC-Date"), "language": header("WARC-Identified-Content-Language"),
              "status": http.get_statuscode() if http else None, "engine": f"warcio {metadata.version('warcio')}"}
     charset = re.search(r"charset=[\"']?([\w.:-]+)", (http and http.get_header("Content-Type")) or "", re.I)
-    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v}, body, charset and charset[1]
+    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset and charset[1]
 
 # %% ../nbs/08_formats.ipynb #c113
 def _framed(file, begin, end):
