@@ -6,7 +6,7 @@ import pytest
 
 from lmnb.collect import Document, write_documents
 from lmnb.core import CorruptError, InputError, UsageError, read_json
-from lmnb.pipeline import Tally, appearing, code_of, cut, documents, fate, grouped, lookup, make_steps, merged, pieces_of, run_pipeline, search
+from lmnb.pipeline import Tally, appearing, code_of, cut, documents, fate, grouped, lookup, make_steps, merged, pieces_of, run_pipeline, search, tokenize_pipeline
 
 CLEAN, EXACT, NEAR = ["lmnb.clean:steps_of", {"rules": "basic"}], "lmnb.dedup:exact", ["lmnb.dedup:Near", {"threshold": .8}]
 LINES = ["lmnb.dedup:Lines", {"least": 20}]
@@ -222,6 +222,41 @@ def test_workers_end_with_their_master(source, tmp_path):
     assert seen and not alive
 
 
+# -- ids -------------------------------------------------------------------------------------------------------------
+
+def test_ids_from_any_number_of_workers(undisturbed, tmp_path):
+    from lmnb.tokenize import read_shards
+    report = tokenize_pipeline(undisturbed, tmp_path/"one", vocab_size=400, shard_bytes=10_000)
+    tokenize_pipeline(undisturbed, tmp_path/"two", vocab_size=400, shard_bytes=10_000, workers=2)
+    assert files_of(tmp_path/"one") == files_of(tmp_path/"two")
+    shards, docs = read_shards(tmp_path/"two"), [doc for piece in pieces_of(undisturbed) for doc in documents(piece)]
+    assert list(shards.names()) == [doc.id for doc in docs] and len(shards.ids) > 5
+    tokenizer = shards.tokenizer()
+    for i in (0, 50, len(docs) - 1): assert tokenizer.decode(shards[i]) == docs[i].text
+    assert report["steps"][0]["kept"] == report["documents"] == len(docs) and set(report["fertility"]) == {"en", "zh"}
+    facts = {}
+    tokenize_pipeline(undisturbed, tmp_path/"one", vocab_size=400, shard_bytes=10_000, on_progress=counted(facts))
+    assert facts["learn"] == [0, 1] and facts["encode"][0] == 0 and files_of(tmp_path/"one") == files_of(tmp_path/"two")
+    tokenize_pipeline(undisturbed, tmp_path/"one", vocab_size=500, shard_bytes=10_000)
+    assert len(read_shards(tmp_path/"one")) == len(docs) and files_of(tmp_path/"one") != files_of(tmp_path/"two")
+    tokenize_pipeline(undisturbed, tmp_path/"three", tokenizer=tmp_path/"two", shard_bytes=10_000)
+    assert read_json(tmp_path/"three/manifest.json") == read_json(tmp_path/"two/manifest.json")
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "wordpiece", "unigram"])
+def test_every_kind_of_tokenizer(undisturbed, tmp_path, kind):
+    report = tokenize_pipeline(undisturbed, tmp_path/"out", kind=kind, vocab_size=600)
+    assert report["tokens"] > report["documents"] and report["tokenizer"]["kind"] == kind
+
+
+def test_a_folder_with_other_things_is_left_alone(source, undisturbed, tmp_path):
+    (tmp_path/"mine").mkdir(); (tmp_path/"mine/documents-1.txt").touch()
+    with pytest.raises(UsageError, match="other things"): run_pipeline(source, [], tmp_path/"mine")
+    with pytest.raises(UsageError, match="other things"): tokenize_pipeline(source, undisturbed)
+    with pytest.raises(UsageError, match="what is read"): run_pipeline(undisturbed, [], undisturbed)
+    assert (undisturbed/"manifest.json").is_file() and [path.name for path in (tmp_path/"mine").iterdir()] == ["documents-1.txt"]
+
+
 # -- shards ----------------------------------------------------------------------------------------------------------
 
 def test_cuts_are_at_line_ends_and_lose_nothing(tmp_path):
@@ -339,6 +374,10 @@ def test_the_command_over_folders(source, tmp_path):
     assert code == 0 and report["steps"][-1]["step"] == "mask_personal" and report["documents"] + report["removed"] == 400, err
     code, out, err = lmnb("dedup", "b", "--out", "c", "--threshold", ".7", "--lines", cwd=tmp_path)
     assert code == 0 and "lines" in out and (tmp_path/"c/clusters.jsonl").stat().st_size, err
+    code, out, err = lmnb("tokenize", "c", "--out", "ids", "--vocab-size", 400, cwd=tmp_path)
+    assert code == 0 and "bytes and" in out and "documents became" in out, err
+    code, out, err = lmnb("clean", "ids", "--out", "d", cwd=tmp_path)
+    assert code == 3 and "holds no documents" in err
     code, out, err = lmnb("collect", "-", "--out", "piped", cwd=tmp_path, stdin="A text from a pipe.\n")
     assert code == 0 and json.loads((tmp_path/"piped/documents-00000.jsonl").read_text())["source"] == "stdin", err
 
