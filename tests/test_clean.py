@@ -1,0 +1,285 @@
+"""Cleaning: counts that stream and add up, rules by name, personal data, decontamination, the quality model."""
+import gzip, itertools, json, random, tracemalloc, zipfile
+
+import pytest
+
+from lmnb.clean import (AGAIN, RULES, STEPS, Look, Quality, StepCount, change, decontaminate, find_personal, half_width, held_out_texts, id_card, keep, language,
+                        language_of, load_quality, luhn, mask_personal, repair, report_of, run_steps, sift, step_of, steps_of, strip_boilerplate, strip_html, tidy_space,
+                        train_quality, c4_lines, c4_page, convert_chinese, duplicate_grams, duplicate_lines, few_bullets, few_symbols, mean_length, mostly_letters,
+                        small_words, word_count)
+from lmnb.collect import Document
+from lmnb.core import CorruptError, InputError, UsageError
+
+SENTENCE = "This should definitely be a valid input text and of high quality according to Gopher rules. "
+PROSE = ("The river rose in the night, and by morning the lower meadows were a lake that nobody had seen before. People came with boats and ropes to bring the cattle out. "
+         "An old man said that his father had told him of such a flood, but he had never believed it. We sat on the hill and watched how the water carried away the fences. ")
+ZH = ("昨天夜里下了一场大雪，早上起来，院子里的树都白了。孩子们不想吃早饭，只想到外面去堆雪人。邻居家的老人说，他在这里住了六十年，没有见过这样大的雪。"
+      "路上的车走得很慢，公共汽车也晚了半个小时，可是谁也不着急。")
+
+
+def documents(texts): return [Document.of(text, position=i) for i, text in enumerate(texts)]
+
+
+# -- counting --------------------------------------------------------------------------------------------------------
+
+def test_shards_add_up_to_the_whole():
+    dice = random.Random(0)
+    docs = documents("".join(dice.choices("ab 1\t甲", k=dice.randrange(30))) for _ in range(300))
+    docs[5] = docs[5].but(fate="quarantined", reason="bytes 12")
+    kept, whole = run_steps(steps_of("basic"), docs)
+    parts = []
+    for shard in (docs[:100], docs[100:101], docs[101:]):
+        counts = []
+        assert [doc.id for doc in sift(steps_of("basic"), shard, counts)] == [doc.id for doc in shard]
+        parts.append(report_of({"steps": [{**vars(count)} for count in counts]}))
+    total = parts[0].merge(parts[1]).merge(parts[2])
+    assert total.to_dict() == whole.to_dict() == report_of(json.loads(json.dumps(whole.to_dict()))).to_dict()
+    assert whole.to_dict()["removed"] == len(docs) - len(kept) == len(whole.removed) > 50
+    for step in whole.steps: assert step.entered == step.kept + step.dropped + step.quarantined == sum(step.reasons.values()) + step.kept
+
+
+def test_removed_documents_come_out_in_their_place_and_say_where_they_went():
+    docs = documents(["keep these four words", "no", "keep these other words", "价格��元一二三四"])
+    docs[2] = docs[2].but(fate="quarantined", reason="damaged")
+    out = list(sift(steps_of("basic"), docs, []))
+    assert [doc.id for doc in out] == [doc.id for doc in docs]
+    assert [doc.meta.get("step") for doc in out] == [None, "long_enough", "input", "nothing_lost"]
+
+
+def test_streaming_takes_the_memory_of_one_document():
+    def corpus():
+        for i in range(300): yield Document.of(f"{i} " + "word " * 20_000 if i % 3 else "x" * 100_000, position=i)
+    counts = []
+    tracemalloc.start()
+    assert sum(1 for _ in sift(steps_of("basic"), corpus(), counts)) == 300
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts[-1].kept == 200 and peak < 20e6                # the corpus is 30 MB, the first and last look of one document stay below
+
+
+def test_nothing_is_read_before_it_is_asked_for():
+    endless = (Document.of("four words stand here", position=i) for i in itertools.count())
+    assert len(list(itertools.islice(sift(steps_of("basic"), endless, []), 10))) == 10
+
+
+@pytest.mark.parametrize("bad", [lambda d: list(d)[1:], lambda d: list(d)[:-1], lambda d: [*d, Document.of("new", position=9)], lambda d: list(d)[::-1], lambda d: []])
+def test_steps_that_lose_documents_are_refused(bad):
+    with pytest.raises(UsageError, match="every document once, in order"): run_steps([bad], documents("abc"))
+
+
+def test_counts_of_other_steps_do_not_add():
+    with pytest.raises(UsageError): StepCount("a").merge(StepCount("b"))
+    with pytest.raises(UsageError): run_steps([], [])[1].merge(run_steps(steps_of("c4"), [])[1])
+    with pytest.raises(UsageError, match="fate"): run_steps([change(str.upper)], [Document.of("x", fate="lost")])
+
+
+# -- steps by name ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule_sets_survive_json_and_give_the_same(name):
+    texts = [SENTENCE * 20, PROSE, ZH, "cafÃ©", "<p>one</p>", "", "{}", "mail a@b.cn\n" * 9, "Это русский текст из слов"]
+    steps = steps_of(name)
+    again = [step_of(json.loads(json.dumps(step.spec))) for step in steps]
+    assert [step.spec for step in again] == [step.spec for step in steps]
+    assert run_steps(steps, documents(texts))[1].to_dict() == run_steps(again, documents(texts))[1].to_dict()
+
+
+def test_unknown_names_and_options_are_one_line():
+    for make, said in ((lambda: step_of("wash"), "wash"), (lambda: step_of({"step": "word_count", "lest": 2}), "lest"), (lambda: steps_of("gofer"), "gofer"),
+                       (lambda: step_of({"step": "mask_personal", "kinds": ["name"]}), "kinds"), (lambda: step_of({"least": 3}), "unknown step")):
+        with pytest.raises(UsageError, match=said) as error: make()
+        assert "\n" not in str(error.value)
+    assert set(STEPS) >= {spec if isinstance(spec, str) else spec["step"] for rules in RULES.values() for spec in rules}
+    assert step_of({"step": "word_count", "least": 1, "fate": "quarantined"}).one(Document.of("")).meta["fate"] == "quarantined"
+
+
+# -- repair ----------------------------------------------------------------------------------------------------------
+
+def test_mojibake_far_from_other_text_is_found():
+    filler = "plain English words that go on for a while " * 50
+    assert repair(f"{filler}cafÃ©{filler}") == f"{filler}café{filler}" and repair(f"，{filler}—") == f"，{filler}—"
+    assert repair("ﬁ①", form="NFKC") == "fi1" and repair("ﬁ①") == "ﬁ①" and repair("a\x1b[31mred\x1b[0m") == "ared"
+
+
+def test_html_and_width():
+    assert strip_html("x < y > z, Map<K, V>, &unknown; & co") == "x < y > z, Map<K, V>, &unknown; & co"
+    assert strip_html("<DIV class='a'>a</DIV><!-- no --><style>p {}</style>&lt;b&gt;") == "\na\n<b>"
+    assert half_width("１２：３０　Ｔｅｓｔ，") == "12：30　Test，" and convert_chinese("软件", to="traditional") == "軟件" and convert_chinese("plain") == "plain"
+    with pytest.raises(UsageError): convert_chinese("字", to="ancient")
+
+
+@pytest.mark.parametrize("line", ["版权所有 © 2020 某某公司", "责任编辑：张三", "上一篇：旧闻", "  Read more »", "© 2020 Company", "Sign in", "京ICP备12345678号", "This site uses cookies."])
+def test_boilerplate_lines_go_alone(line):
+    assert strip_boilerplate(f"A story.\n{line}\nIts end.") == "A story.\nIts end." and strip_boilerplate(line) == ""
+    long = f"{line} " + "and a long sentence that only begins in the same way " * 3
+    assert strip_boilerplate(f"A.\n{long}\nB.") == f"A.\n{long}\nB."
+
+
+@pytest.mark.parametrize("line", ["来源于生活的艺术", "The logins of users", "编辑部的故事", "Shareholders met today.", "I read more books."])
+def test_sentences_that_only_look_like_boilerplate_stay(line): assert strip_boilerplate(f"{line}\nx") == f"{line}\nx"
+
+
+# -- the published rules ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("judge,text,reason", [
+    (word_count, "The string you are reading is a short snippet of text.", "units"), (word_count, ZH[:60], "units"),
+    (mean_length, "the be " * 100, "mean length"), (mean_length, "extraordinarily " * 60, "mean length"), (mean_length, "手机电脑平板" * 20, "mean length"),
+    (few_symbols, "a # b # c d", "hashes"), (few_symbols, "走……看……听……说", "ellipses"),
+    (few_bullets, "- a\n- b\n• c", "bullets"), (few_bullets, "The line here should end with an ellipsis...\nAnother one.\nNo.", "ellipsis"),
+    (mostly_letters, "123 4a 56 78", "letters"), (small_words, "Home Login Register Help", "small words"), (small_words, "首页 登录 注册 帮助", "small words"),
+    (duplicate_lines, "甲乙\n甲乙\n丙丁\n甲乙", "lines repeat"), (duplicate_lines, f"{PROSE}\n\na\n\nb\n\n{PROSE}", "characters in lines"),
+    (duplicate_grams, "buy this now " * 40, "a phrase of 2 words"), (duplicate_grams, ZH + ZH, "repeated phrases"), (duplicate_grams, PROSE * 2, "repeated phrases"),
+    (c4_page, "One. Two.", "sentences"), (c4_page, "Lorem ipsum dolor. A. B. C.", "lorem"), (c4_page, "a { b }. C. D.", "brace")])
+def test_each_rule_drops_what_it_is_for(judge, text, reason):
+    verdict = judge(Document.of(text))
+    assert verdict is not True and reason in verdict[1]
+
+
+@pytest.mark.parametrize("text", [PROSE, ZH])
+def test_prose_passes_every_rule_set(text):
+    for name in RULES: assert [doc.text for doc in run_steps(steps_of(name), [Document.of(text.strip())])[0]] == [text.strip()], name
+
+
+def test_gopher_fixtures_of_a_known_exercise():
+    good = lambda text: not any(judge(Document.of(text)) is not True for judge in (word_count, mean_length, few_symbols, few_bullets, mostly_letters))
+    assert good(SENTENCE * 100) and not good("The string you are reading is a short snippet of text.") and good("The string you are reading. " * 100)
+    assert not good("the be " * 100_000) and not good("a " * 100) and not good("longestwordsinthisworld " * 100)
+    assert not good("The line here should end with an ellipsis...\n" * 100) and not good("123 4567 890 " * 50 + "word " * 50)
+
+
+def slow_repeated(units, n):
+    "The definition, word by word."
+    seen, covered = set(), [False]*len(units)
+    for i in range(len(units) - n + 1):
+        gram = tuple(units[i:i + n])
+        if gram in seen: covered[i:i + n] = [True]*n
+        seen.add(gram)
+    return sum(len(u) for u, c in zip(units, covered) if c)/max(sum(map(len, units)), 1)
+
+
+def slow_top(units, n):
+    grams = [tuple(units[i:i + n]) for i in range(len(units) - n + 1)]
+    best = max(map(grams.count, grams), default=0)
+    return {sum(map(len, gram))*best/sum(map(len, units)) for gram in grams if grams.count(gram) == best} if best > 1 else {0}
+
+
+@pytest.mark.parametrize("zh", [False, True])
+def test_repetition_is_what_it_says(zh):
+    dice = random.Random(1)
+    for size in (0, 1, 3, 8, 40, 120):
+        units = dice.choices(["a", "bb", "ccc", "d"] if not zh else list("甲乙丙丁"), k=size)
+        seen = Look(("" if zh else " ").join(units), zh)
+        for n in (2, 3, 5, 10):
+            assert seen.repeated_share(n) == pytest.approx(slow_repeated(units, n))
+            assert any(seen.top_share(n) == pytest.approx(value) for value in slow_top(units, n))
+        top = ((2, 2, .2), (3, 3, .18), (4, 4, .16))
+        if size >= 4: assert all(seen.top_bound(top) >= seen.top_share(n) - 1e-9 for n, *_ in top)
+    assert [limit for *_, limit in AGAIN] == [.15, .14, .13, .12, .11, .10]
+
+
+def test_c4_lines_in_both_languages():
+    page = "Home\nThe river rose two metres[12] last night.\nRead this...\nPlease enable Javascript in your browser now.\n雪下了一整夜，路都白了。\n好。\nshort one."
+    assert c4_lines(page) == "The river rose two metres last night.\n雪下了一整夜，路都白了。"
+
+
+# -- language --------------------------------------------------------------------------------------------------------
+
+def test_languages_by_script_words_and_model():
+    assert language_of(PROSE) == ("en", 1.) == (language_of(ZH)[0].replace("zh", "en"), 1.) and language_of("12 34") == (None, 0.)
+    assert [language_of(text)[0] for text in ("Der Hund läuft über die Straße und bellt.", "Большая собака быстро бежит по улице за кошкой, которая ещё быстрее", "강아지가 뛴다", "犬が走っています")] == ["de", "ru", "ko", "ja"]
+    kept, report = run_steps([language(languages=["de"], threshold=.5)], documents(["Der Hund läuft über die Straße und bellt.", PROSE]))
+    assert kept[0].meta["language"] == "de" and report.steps[1].reasons == {"language en": 1}
+    with pytest.raises(UsageError, match="xx"): language_of("Ein Satz ohne Sinn", candidates=("de", "xx"))
+
+
+def test_chinese_and_english_of_the_declaration(public_data):
+    with zipfile.ZipFile(public_data / "langid_udhr/udhr2.zip") as z:
+        lines = {code: [line.strip() for line in z.read(f"udhr2/{name}.txt").decode().splitlines() if any(map(str.isalpha, line))]
+                 for name, code in (("eng", "en"), ("cmn_hans", "zh"), ("cmn_hant", "zh"))}
+    odd = [(line, code) for code, found in lines.items() for line in found[1::2]]
+    assert sum(language_of(line, candidates=("en", "zh"))[0] == code for line, code in odd) >= .99*len(odd) and len(odd) > 80
+
+
+# -- personal data ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("text,found", [
+    ("Feel free to contact me at test@gmail.com if you have any questions.", ["email:test@gmail.com"]), ("x.y+z@sub.example.co.uk,", ["email:x.y+z@sub.example.co.uk"]),
+    ("邮箱li@例子.com和li.lei@qq.com。", ["email:li.lei@qq.com"]), ("手机13812345678，或+86 138 1234 5678", ["phone:13812345678", "phone:+86 138 1234 5678"]),
+    ("电话：(021)62345678转3", ["phone:(021)62345678"]), ("call (283)-182-3829", []), ("call (283) 282-3829 or 283-282-3829", ["phone:(283) 282-3829", "phone:283-282-3829"]),
+    ("You can reach me at 283.282.3829.", ["phone:283.282.3829"]), ("my ip is 192.0.2.146.", ["ip:192.0.2.146"]), ("[2001:db8::1]:80 and fe80::1ff:fe23:4567:890a", ["ip:2001:db8::1", "ip:fe80::1ff:fe23:4567:890a"]),
+    ("身份证11010519491231002X。", ["id:11010519491231002X"]), ("卡号 4111 1111 1111 1111", ["card:4111 1111 1111 1111"]), ("6222021234567894", ["card:6222021234567894"])])
+def test_personal_data_is_found(text, found):
+    assert [f"{kind}:{text[start:end]}" for kind, start, end in find_personal(text)] == found
+
+
+@pytest.mark.parametrize("text", ["version 1.2.3.4", "v1.2.3.4", "版本 10.0.2.1", "1.2.3.4.5", "256.1.1.1", "12:30:45", "std::vector::size", "a::b", "2020-01-02 03:04:05", "11010519491231002Y",
+                                  "110105194912310021", "4111 1111 1111 1112", "1234567890", "3.14159265358979", "978-7-302-12345-6", "user@localhost", "@decorator", "a @ b.com", "13812345678901",
+                                  "0.123-456-7890", "12345678901234567890123456", "#13812345678a", "10.1000/182", "f(1, 2)-345-6789"])
+def test_what_only_looks_personal_stays(text): assert find_personal(text) == []
+
+
+def test_masking_counts_and_drops():
+    docs = documents(["a@b.com and c@d.org", "clean text", "1.1.1.1"])
+    kept, report = run_steps([mask_personal(kinds=["email"])], docs)
+    assert [doc.text for doc in kept] == ["[EMAIL] and [EMAIL]", "clean text", "1.1.1.1"] and report.steps[1].found == {"email": 2} and report.steps[1].changed == 1
+    kept, report = run_steps([mask_personal(most=1), change(str.upper)], docs)
+    assert [doc.text for doc in kept] == ["CLEAN TEXT", "[IP]"] and report.removed[0].text == docs[0].text and report.steps[1].found == {"email": 2, "ip": 1} and not report.steps[2].found
+
+
+def test_check_digits():
+    assert luhn("4111111111111111") and not luhn("4111111111111112") and id_card("11010519491231002X") and not id_card("110105194912310029") and not id_card("11010519491331002X")
+    dice = random.Random(0)
+    for _ in range(50):                              # each number has exactly one check digit
+        body = "".join(dice.choices("0123456789", k=15))
+        assert sum(luhn(body + d) for d in "0123456789") == 1
+        person = f"110105{dice.randrange(1900, 2020)}{dice.randrange(1, 13):02}{dice.randrange(1, 29):02}{dice.randrange(1000):03}"
+        assert sum(id_card(person + d) for d in "0123456789X") == 1
+
+
+# -- decontamination -------------------------------------------------------------------------------------------------
+
+def test_runs_of_thirteen_words_or_twenty_characters():
+    words = [f"w{i}" for i in range(40)]
+    test = [" ".join(words[:20]), "甲乙丙丁戊己庚辛壬癸子丑寅卯辰巳午未申酉戌亥", "too short", "eight words are enough for a whole item"]
+    step = decontaminate(test)
+    fate = lambda text: step.one(Document.of(text)).meta.get("fate")
+    assert fate("x " + " ".join(words[3:16]) + " y") == "dropped" and fate(" ".join(words[3:15])) is None and fate(", ".join(words[:13]).upper()) == "dropped"
+    assert fate("甲乙丙丁戊己庚辛壬癸，子丑寅卯辰巳午未申酉！") == "dropped" and fate("甲乙丙丁戊己庚辛壬癸子丑寅卯辰巳午未申") is None
+    assert fate("too short") is None and fate("Well, eight words are enough for a whole item.") == "dropped"
+    again = step_of(json.loads(json.dumps(step.spec)))
+    assert again.one(Document.of(test[0])).meta["shared"] == " ".join(words[:13])
+
+
+def test_test_sets_from_files_and_names(tmp_path):
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": PROSE}), encoding="utf-8")
+    assert held_out_texts(str(tmp_path / "test.jsonl")) == [PROSE]
+    step = step_of({"step": "decontaminate", "sources": [str(tmp_path / "test.jsonl"), "chat"]})
+    assert step.one(Document.of("Once upon a time. " + PROSE)).meta["fate"] == "dropped" and "fate" not in step.one(Document.of(ZH)).meta
+    with pytest.raises(InputError): decontaminate(sources=["no such file"])
+
+
+# -- quality ---------------------------------------------------------------------------------------------------------
+
+def test_a_quality_model_is_numbers_in_a_file(tmp_path):
+    menus = ["Home Login Register Help Cart", "首页 登录 注册 帮助 购物车 客服"]
+    model = train_quality([PROSE, ZH], menus)
+    model.save(tmp_path / "q.safetensors")
+    step = step_of({"step": "quality", "model": str(tmp_path / "q.safetensors"), "threshold": .5})
+    assert load_quality(str(tmp_path / "q.safetensors")).score(ZH) == model.score(ZH) and isinstance(model, Quality)
+    kept, report = run_steps([step], documents([PROSE, ZH, *menus, ""]))
+    assert [doc.text for doc in kept][:2] == [PROSE, ZH] and report.steps[1].dropped >= 2 and set(report.steps[1].reasons) == {"quality #"}
+    with pytest.raises(InputError): load_quality(str(tmp_path / "missing"))
+    (tmp_path / "bad").write_bytes(b"not a model")
+    with pytest.raises(CorruptError): load_quality(str(tmp_path / "bad"))
+    with pytest.raises(InputError): train_quality([PROSE], [])
+
+
+def test_the_quality_fixtures(public_data):
+    "Trained on an encyclopedia against the strings of menus and page frames, it knows the reference page from the low-quality one."
+    folder = public_data / "web_dedup_fixtures"
+    good = gzip.open(public_data / "lm_wikitext2/valid.txt.gz", "rt", encoding="utf-8").read().replace("<unk>", "").replace(" @-@ ", "-")
+    from lmnb.collect import load_dataset
+    strings = [row["source"] for row in load_dataset("translate_en_zh").parts["train"]]
+    model = train_quality([tidy_space(good)[:200_000]], [" ".join(strings[i:i + 20]) for i in range(0, 2000, 20)])
+    high, low = ((folder / name).read_text(encoding="utf-8") for name in ("high_quality_wiki_reference.txt", "low_quality_cc.txt"))
+    assert model.score(high) > .5 > model.score(low)
