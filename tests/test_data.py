@@ -208,7 +208,7 @@ def test_encodings_are_found(encoding):
     assert decode(text.encode(encoding))[0] == text
 
 
-@pytest.mark.parametrize("data", [b"caf\xe9 cr\xe8me br\xfbl\xe9e", b"\x89PNG\0\0\0\rIHDR", "好".encode() + b"\xff\xfe\xfd", bytes(range(256))])
+@pytest.mark.parametrize("data", [b"\x89PNG\0\0\0\rIHDR", "好".encode() + b"\xff\xfe\xfd", bytes(range(256))])
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(ValueError): decode(data)
 
@@ -221,15 +221,15 @@ def test_damaged_input_is_counted_to_the_last_line(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b'{"text": "one good row of text"}\n{"text": "tw\n\n[1, 2]\n{"title": "no text"}\n{"text": 7}\n'
                                           b'{"text": "\xff\xfe bytes"}\n{"text": "\\ud800 half"}\n{"text": "another good row here"}\n' + b"[" * 3000)
     (tmp_path / "table.csv").write_text('text,label\nsome good text here,a\none field\n"unclosed,b\n', encoding="utf-8")
-    (tmp_path / "picture.bin").write_bytes(b"not looked at")
+    (tmp_path / "picture.bin").write_bytes(b"\x7fELF\2\1\1\0\0\0\0\0\0\0\0\0")
     docs = list(read(tmp_path))
     kept, report = run_steps(CLEANING + DEDUP, docs)
-    assert len(docs) == 16 and report.steps[0].quarantined == 12 and [doc.text for doc in kept] == [
+    assert len(docs) == 17 and report.steps[0].quarantined == 12 and [doc.text for doc in kept] == [
         "A whole file of good text.", "one good row of text", "another good row here", "some good text here"]
     for step in report.steps: assert step.entered == step.kept + step.dropped + step.quarantined and step.changed <= step.kept
     assert len(docs) == len(kept) + len(report.removed) and sum(s.dropped + s.quarantined for s in report.steps) == len(report.removed)
     assert len({doc.id for doc in docs}) == len(docs) and all(doc.meta["reason"] for doc in report.removed)
-    assert write_documents(tmp_path / "out.jsonl", docs) == 16 and list(read_documents(tmp_path / "out.jsonl")) == docs
+    assert write_documents(tmp_path / "out.jsonl", docs) == 17 and list(read_documents(tmp_path / "out.jsonl")) == docs
 
 
 @pytest.mark.parametrize("make", [lambda p: (p / "x.txt").touch() or p / "x.txt", lambda p: p, lambda p: p / "missing.txt", lambda p: p / "*.md",
