@@ -67,7 +67,7 @@ def document_of(text:str,      # what the reader found
     source, kind, position, row = meta.pop("file", source), meta.pop("kind"), meta.pop("position"), meta.pop("row", {})
     if set(row) == {"id", "source", "kind", "meta"} and isinstance(row["meta"], dict): return Document(row["id"], text, row["source"], row["kind"], row["meta"])
     row = {key: value for key, value in row.items() if key not in ("id", "text", "source", "kind", "position", "fate", "reason")}
-    return Document.of(text, source=source, position=position, kind=kind, **{**meta, **row})
+    return replace(Document.of(text, source=source, position=position, kind=kind), meta={**meta, **row})
 
 def files_of(source:str,   # a file, a folder or a glob such as "notes/*.md"
              ):            # -> sorted list of paths

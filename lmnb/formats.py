@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HEAD', 'CODECS', 'POINTS', 'MARKS', 'CHARSET', 'MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'BLOCK', 'LONGEST',
-           'WHOLE', 'DOCUMENT', 'DEPTH', 'RATIO', 'FREE', 'PIECE', 'TEXTS', 'NEXT_ITEM', 'PAGE_LIMIT', 'SECONDS',
-           'MEGABYTES', 'PATIENCE', 'WORKER', 'ARC', 'ASIDE', 'NEW', 'UNPACK_ERRORS', 'READERS', 'encoding_of',
-           'decode', 'form_of', 'sniff', 'Bomb', 'Budget', 'Pieces', 'Source', 'bad', 'text_blocks', 'rows_of',
-           'Window', 'PdfWorker', 'Feed', 'records', 'wiki_text', 'unpacked', 'parts']
+           'WHOLE', 'DOCUMENT', 'DEPTH', 'RATIO', 'FREE', 'ARC', 'PIECE', 'TEXTS', 'NEXT_ITEM', 'PAGE_LIMIT', 'SECONDS',
+           'MEGABYTES', 'PATIENCE', 'WORKER', 'ASIDE', 'NEW', 'UNPACK_ERRORS', 'READERS', 'encoding_of', 'decode',
+           'form_of', 'sniff', 'Bomb', 'Budget', 'Pieces', 'Source', 'Feed', 'bad', 'text_blocks', 'rows_of', 'Window',
+           'PdfWorker', 'records', 'wiki_text', 'unpacked', 'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
 import bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, unicodedata, zipfile, zlib
@@ -33,6 +33,7 @@ def _everyday(character, encoding):
     except (UnicodeEncodeError, ValueError): return False
     return 0xa4 <= lead <= 0xc6 if encoding == "big5" else 0xb0 <= lead <= 0xd7
 
+# %% ../nbs/08_formats.ipynb #c006
 def _fit(sample, encoding):
     "Share of the foreign characters that are everyday ones, were the bytes of this encoding."
     text = sample.decode(CODECS.get(encoding, encoding), "replace")
@@ -43,7 +44,7 @@ def _fit(sample, encoding):
     if encoding == "utf-8": return sum(c != "\ufffd" for c in foreign)/max(1, len(foreign))
     return sum(_everyday(c, encoding) for c in foreign)/max(1, len(foreign))
 
-# %% ../nbs/08_formats.ipynb #c006
+# %% ../nbs/08_formats.ipynb #c007
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{2,40})|<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{2,40})""", re.I)
 
@@ -67,12 +68,14 @@ def encoding_of(head:bytes,         # the first bytes of a text
         if name and (name := _plain_name(name)) and name != "utf-8" and _valid(head, name): return name
     return _best_fit(head)
 
+# %% ../nbs/08_formats.ipynb #c008
 def _valid(head, encoding):
     "Does it decode, but for a last character that may be cut?"
     try: codecs.getincrementaldecoder(CODECS.get(encoding, encoding))().decode(head, final=len(head) < HEAD)
     except UnicodeDecodeError: return False
     return True
 
+# %% ../nbs/08_formats.ipynb #c009
 def _best_fit(head):
     "The encoding in which most characters are everyday ones; UTF-8 where only a few bytes are bad."
     fits = {name: _fit(head, name) for name in ("utf-8", "gb18030", "big5", "cp1252")}
@@ -81,7 +84,7 @@ def _best_fit(head):
     if fits["utf-8"] >= .75 or fits[best] < .5 and high <= len(head)/8: return "utf-8"
     return best if fits[best] >= .5 and best != "utf-8" else _referee(head)
 
-# %% ../nbs/08_formats.ipynb #c008
+# %% ../nbs/08_formats.ipynb #c011
 def _utf16_side(head):
     "utf-16-le or utf-16-be, where every second byte is often zero."
     size = len(head) - len(head) % 2
@@ -89,6 +92,7 @@ def _utf16_side(head):
         zeros, others = head[at:size:2].count(0), head[1 - at:size:2].count(0)
         if zeros and zeros >= size/8 and others <= zeros/8 and (len(head) % 2 == 0 or len(head) == HEAD): return name
 
+# %% ../nbs/08_formats.ipynb #c013
 def _plain_name(label):
     "The codec for a label, the wider one where browsers take it (WHATWG Encoding)."
     try: name = codecs.lookup(label if isinstance(label, str) else label.decode("ascii", "replace")).name
@@ -97,6 +101,7 @@ def _plain_name(label):
     return {"gb2312": "gb18030", "gbk": "gb18030", "big5hkscs": "big5", "cp950": "big5", "iso8859-1": "cp1252", "ascii": "utf-8",
             "shift_jis": "cp932", "euc_kr": "cp949"}.get(name, None if name.startswith("utf-16") else name)
 
+# %% ../nbs/08_formats.ipynb #c014
 def _referee(head):
     "What charset-normalizer says, if it is sure; None otherwise."
     from charset_normalizer import from_bytes
@@ -104,7 +109,7 @@ def _referee(head):
     best = from_bytes(head[:8192], cp_isolation=["cp1251", "koi8_r", "cp932", "euc_jp", "cp949", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256"], threshold=.1).best()
     return best.encoding if best and _valid(head, best.encoding) else None
 
-# %% ../nbs/08_formats.ipynb #c009
+# %% ../nbs/08_formats.ipynb #c015
 def decode(data:bytes,           # a file's content
            *,
            declared:str=None,    # what a server or another part of the file said
@@ -117,12 +122,13 @@ def decode(data:bytes,           # a file's content
     if "\0" in text: raise ValueError(f"NUL byte at {data.index(0)}: a binary file?")
     return text.removeprefix("\ufeff"), encoding
 
+# %% ../nbs/08_formats.ipynb #c016
 def _no_text(data):
     return f"NUL byte at {data.index(0)}: a binary file?" if b"\0" in data else f"no text in any known encoding: begins with {data[:8].hex(' ')}"
 
 def _loosely(head, encoding): return head.decode(CODECS.get(encoding, encoding), "ignore")
 
-# %% ../nbs/08_formats.ipynb #c013
+# %% ../nbs/08_formats.ipynb #c020
 MAGIC = {b"%PDF-": "pdf", b"PK\3\4": "zip", b"PK\5\6": "zip", b"\x1f\x8b": "gz", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zst", b"PAR1": "parquet",
          b"WARC/": "warc", b"filedesc://": "warc", b"\x89PNG\r\n": "image", b"\xff\xd8\xff": "image", b"II*\0": "image", b"MM\0*": "image", b"GIF8": "image",
          b"fLaC": "audio", b"OggS\0": "audio", b"\xd0\xcf\x11\xe0\xa1\xb1": "office", b"{\\rtf": "office"}
@@ -136,7 +142,7 @@ def form_of(path):   # -> "text", "csv", ..., or None for another ending
     while suffixes and suffixes[-1] in PACKED: suffixes.pop()
     return ENDINGS.get(suffixes[-1]) if suffixes else None
 
-# %% ../nbs/08_formats.ipynb #c014
+# %% ../nbs/08_formats.ipynb #c021
 def sniff(head:bytes,    # the first bytes of a file; a few thousand are enough
           name:str="",   # its name: asked only where the bytes leave it open
           ):             # -> kind: "pdf", "zip", "jsonl", "text", ... "binary" or "empty"
@@ -151,6 +157,7 @@ def sniff(head:bytes,    # the first bytes of a file; a few thousand are enough
     encoding = encoding_of(head)
     return _sniff_text(_loosely(head, encoding), form_of(name)) if encoding else "binary"
 
+# %% ../nbs/08_formats.ipynb #c022
 def _sniff_more(head):
     "Magic numbers that are more than a beginning."
     if head[:4] == b"RIFF": return {b"WAVE": "audio", b"WEBP": "image"}.get(head[8:12])
@@ -158,17 +165,18 @@ def _sniff_more(head):
     if re.match(rb"ID3[\2-\4]\0|\xff[\xf2\xf3\xfa\xfb][\x10-\xeb]", head): return "audio"
     if head[257:262] == b"ustar" or _tar_header(head[:512]): return "tar"
 
-# %% ../nbs/08_formats.ipynb #c015
+# %% ../nbs/08_formats.ipynb #c023
 def _tar_header(block):
     "A head, or None."
     if len(block) < 512 or not block.strip(b"\0"): return None
     try: return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError): return None
 
-# %% ../nbs/08_formats.ipynb #c017
+# %% ../nbs/08_formats.ipynb #c025
 PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|meta|div|p|table|h[1-6]|script|article|span|a|br|ul)\b", re.I | re.S)
 CUE = re.compile(r"(?:(\d+):)?(\d\d?):(\d\d)[.,](\d{3})[ \t]*-->[ \t]*(?:(\d+):)?(\d\d?):(\d\d)[.,](\d{3})")
 
+# %% ../nbs/08_formats.ipynb #c026
 def _sniff_text(text, hint):
     "The form of a text; `hint` is what the name says."
     text = text.lstrip("\ufeff \t\r\n")
@@ -183,6 +191,7 @@ def _sniff_text(text, hint):
     table = _table_kind(text.splitlines()[:4])
     return table or ("markdown" if hint == "markdown" else "text")
 
+# %% ../nbs/08_formats.ipynb #c027
 def _is_object(line):
     try: return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError): return False
@@ -193,7 +202,7 @@ def _table_kind(lines):
         counts = {line.count(mark) for line in lines[:2]}
         if len(lines) > 1 and mark in lines[0] and "text" in lines[0].lower().replace('"', "").split(mark) and (kind == "csv" or len(counts) == 1): return kind
 
-# %% ../nbs/08_formats.ipynb #c020
+# %% ../nbs/08_formats.ipynb #c030
 BLOCK = 2**20                        # bytes: read at a time
 LONGEST = 2**25                      # bytes: a line, a record or a page beyond this is not taken into memory
 WHOLE = 2**28                        # bytes: a file that must be read in one piece (PDF, image, inner zip)
@@ -203,6 +212,7 @@ DEPTH, RATIO, FREE = 4, 100, 2**20   # levels of packing; times that it may expa
 class Bomb(CorruptError):
     "The input expands beyond all measure: nothing more of it is read."
 
+# %% ../nbs/08_formats.ipynb #c031
 class Budget:
     "How many bytes came in from outside, and how many have been made of them at all levels of packing."
     def __init__(self, taken=0): self.taken, self.made = taken, 0
@@ -210,6 +220,7 @@ class Budget:
         self.made += count
         if self.made > RATIO*self.taken + FREE: raise Bomb(f"refused: expands to more than {RATIO} times its size")
 
+# %% ../nbs/08_formats.ipynb #c032
 class Pieces(io.RawIOBase):
     "An iterator of bytes as an open file."
     def __init__(self, pieces): self.pieces, self.rest = iter(pieces), b""
@@ -222,7 +233,7 @@ class Pieces(io.RawIOBase):
         buffer[:size], self.rest = self.rest[:size], self.rest[size:]
         return size
 
-# %% ../nbs/08_formats.ipynb #c021
+# %% ../nbs/08_formats.ipynb #c033
 class Source:
     "Bytes to be read once, in order, with their first part known in advance."
     def __init__(self, file, name, *, hint="", depth=0, budget=None, declared=None):
@@ -256,15 +267,40 @@ class Source:
         if len(data) > limit: raise InputError(f"larger than {limit:,} bytes, which is the limit for this kind of file")
         return data
 
-    def random(self): return self.file if self.seekable else io.BytesIO(self.all())
+    def random(self):
+        "The content as a file in which one can go back, at its beginning."
+        if not self.seekable: self.file, self.seekable = io.BytesIO(self.all()), True
+        self.file.seek(0)
+        return self.file
 
+# %% ../nbs/08_formats.ipynb #c034
 def _fill(file, size):
     "Read until there are `size` bytes or no more come (a pipe gives fewer at a time)."
     found = bytearray()
     while len(found) < size and (data := file.read(min(size - len(found), BLOCK))): found += data
     return bytes(found)
 
-# %% ../nbs/08_formats.ipynb #c023
+# %% ../nbs/08_formats.ipynb #c035
+class Feed:
+    "A file from which bytes can be taken, and given back."
+    def __init__(self, file): self.file, self.rest, self.offset = file, b"", 0
+    def take(self, size):
+        found = self.rest[:size]
+        self.rest = self.rest[size:]
+        if len(found) < size: found += _fill(self.file, size - len(found))
+        self.offset += len(found)
+        return found
+    def line(self, limit=HEAD):
+        at = self.rest.find(b"\n", 0, limit) + 1
+        if at or len(self.rest) >= limit: return self.take(at or limit)
+        found = self.rest + self.file.readline(limit - len(self.rest))
+        self.rest = b""; self.offset += len(found)
+        return found
+    def back(self, data): self.rest = data + self.rest; self.offset -= len(data)
+
+ARC = re.compile(rb"[a-z]+://\S.* [\d.]+ \d{8,} \S+ (-?\d+)\r?\n$")   # URL, address, date, type, length
+
+# %% ../nbs/08_formats.ipynb #c037
 def bad(raw,                # bytes or text: the piece that cannot be used
         reason:str,         # why, in one line
         *,
@@ -278,7 +314,7 @@ def bad(raw,                # bytes or text: the piece that cannot be used
     if raw: notes["bytes"] = len(raw)
     return bytes(raw[:2000]).decode("utf-8", "backslashreplace"), notes
 
-# %% ../nbs/08_formats.ipynb #c025
+# %% ../nbs/08_formats.ipynb #c039
 def _blocks(file, newline):
     "Bytes that end with a line's end, or after a megabyte where the line is longer: (offset, bytes)."
     rest, offset = b"", 0
@@ -291,6 +327,7 @@ def _blocks(file, newline):
         rest, offset = block[cut:], offset + cut
     if rest: yield offset, rest
 
+# %% ../nbs/08_formats.ipynb #c040
 def _last_newline(block, newline):
     "The place after the last newline; 0 where there is none."
     at = block.rfind(newline)
@@ -304,7 +341,7 @@ def _safe_cut(block, width):
     while at > len(block) - 8 and at < len(block) and block[at] & 0xc0 == 0x80: at -= 1
     return at
 
-# %% ../nbs/08_formats.ipynb #c027
+# %% ../nbs/08_formats.ipynb #c042
 def text_blocks(source,   # Source
                 ):        # -> iterator of (offset, text, None) or (offset, raw bytes, reason)
     "The text of a source in blocks of about a megabyte, its bad lines alone; the encoding is noted in `source.encoding`."
@@ -330,11 +367,13 @@ def text_blocks(source,   # Source
         ascii_so_far = ascii_so_far and block.isascii()
     if open_bytes: yield offset + len(block) - len(open_bytes), open_bytes, "the last character is cut off"
 
+# %% ../nbs/08_formats.ipynb #c043
 def _codec(encoding, head):
     "(codec, newline) that read an encoding."
     if encoding == "utf-16": encoding = "utf-16-le" if head.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
     return CODECS.get(encoding, encoding), {"utf-16-le": b"\n\0", "utf-16-be": b"\0\n"}.get(encoding, b"\n")
 
+# %% ../nbs/08_formats.ipynb #c044
 def _clean(text): return "\0" not in text
 
 def _open_end(block, codec):
@@ -343,7 +382,7 @@ def _open_end(block, codec):
     reader.decode(block[-8:] if codec in ("utf-8", "utf-16-le", "utf-16-be") else block)
     return reader.getstate()[0]
 
-# %% ../nbs/08_formats.ipynb #c028
+# %% ../nbs/08_formats.ipynb #c045
 PIECE = 2**12   # bytes: of a bad line longer than this, only the bad piece is taken out
 
 def _by_line(offset, block, codec, newline):
@@ -360,12 +399,14 @@ def _by_line(offset, block, codec, newline):
             offset += len(piece)
     if good: yield start, "".join(good), None
 
+# %% ../nbs/08_formats.ipynb #c046
 def _strict(raw, codec):
     "(text, None) or (None, reason)."
     try: text = raw.decode(codec)
     except UnicodeDecodeError as error: return None, f"no {codec}: byte {raw[error.start]:02x} at {error.start} of the line"
     return (text, None) if _clean(text) else (None, f"NUL character at {text.index(chr(0))} of the line")
 
+# %% ../nbs/08_formats.ipynb #c047
 def _split(block, newline):
     "Lines with their ends."
     if len(newline) == 1: yield from block.splitlines(True) if b"\r" not in block else re.findall(rb"[^\n]*\n|[^\n]+", block); return
@@ -376,6 +417,7 @@ def _split(block, newline):
         end = at + 2 if at >= 0 else len(block)
         yield block[start:end]; start = end
 
+# %% ../nbs/08_formats.ipynb #c048
 def _pieces(line, codec):
     "A long line in pieces that end between characters."
     while line:
@@ -385,7 +427,7 @@ def _pieces(line, codec):
         keep = len(piece) - len(reader.getstate()[0]) if len(line) > PIECE else len(piece)
         yield line[:keep or PIECE]; line = line[keep or PIECE:]
 
-# %% ../nbs/08_formats.ipynb #c031
+# %% ../nbs/08_formats.ipynb #c051
 def _text(source):
     "Text and Markdown: one document, or several of bounded size."
     held, piece = "", 0
@@ -403,6 +445,7 @@ def _text(source):
     held = "".join(fresh)
     if held.strip(): yield held, {**({"piece": piece} if piece else {}), **_encoding(source)}
 
+# %% ../nbs/08_formats.ipynb #c052
 def _paragraph_end(text):
     "Where to cut: after a blank line in the second half, a line, a space; at the limit where there is none."
     for mark in ("\n\n", "\n", " ", "。"):
@@ -413,7 +456,7 @@ def _paragraph_end(text):
 def _encoding(source):
     return {} if source.encoding == "utf-8" else {"encoding": source.encoding}
 
-# %% ../nbs/08_formats.ipynb #c033
+# %% ../nbs/08_formats.ipynb #c056
 TEXTS = ("text", "content", "raw_content", "body", "article", "document")
 
 def _lines(source):
@@ -433,6 +476,7 @@ def _lines(source):
         yield number, offset, line if reason else text, reason
         offset += len(line)
 
+# %% ../nbs/08_formats.ipynb #c057
 def _skip_line(file):
     "Read to the end of the line -> bytes skipped."
     size = 0
@@ -441,12 +485,13 @@ def _skip_line(file):
         if part.endswith(b"\n"): break
     return size
 
+# %% ../nbs/08_formats.ipynb #c058
 def _as_utf8(source):
     for offset, text, reason in text_blocks(source):
         if reason: source.damage.append((offset, reason, text))
         else: yield text.encode()
 
-# %% ../nbs/08_formats.ipynb #c034
+# %% ../nbs/08_formats.ipynb #c059
 def _json_rows(source):
     "JSON lines: (line, offset, object, None) or (line, offset, raw, reason)."
     for number, offset, line, reason in _lines(source):
@@ -457,7 +502,7 @@ def _json_rows(source):
             else: reason = None if isinstance(value, dict) else "not a JSON object"
         yield number, offset, line if reason else value, reason
 
-# %% ../nbs/08_formats.ipynb #c035
+# %% ../nbs/08_formats.ipynb #c060
 def _table_rows(source, kind):
     "CSV and TSV: (line, offset, row as a dict, None) or (line, offset, raw, reason)."
     csv.field_size_limit(2**31 - 1)
@@ -477,12 +522,13 @@ def _table_rows(source, kind):
         if not reason and header is None: header = row; continue
         yield number, offset, text if reason else dict(zip(header, row)), reason
 
+# %% ../nbs/08_formats.ipynb #c061
 def _style(line, kind):
     "TSV has no quotes; a CSV from a country with decimal commas has semicolons."
     if kind == "tsv": return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     return {"delimiter": ";" if line.count(";") > line.count(",") else ",", "strict": True}
 
-# %% ../nbs/08_formats.ipynb #c036
+# %% ../nbs/08_formats.ipynb #c062
 def _cells(lines, style, header):
     "(cells, None) or (None, reason)."
     try: rows = list(csv.reader(lines, **style))
@@ -492,6 +538,7 @@ def _cells(lines, style, header):
     if header and row and len(row) != len(header): return None, f"{len(row)} fields, not {len(header)}"
     return row, None
 
+# %% ../nbs/08_formats.ipynb #c063
 def _until_closed(text, pull):
     "The lines that follow, until the quotation marks are even (or a bad line, the end, or too much)."
     more, odd, size = [], text.count('"') % 2 == 1, 0
@@ -501,7 +548,7 @@ def _until_closed(text, pull):
         size, odd = size + len(item[2]), odd ^ (item[2].count('"') % 2 == 1)
     return more
 
-# %% ../nbs/08_formats.ipynb #c038
+# %% ../nbs/08_formats.ipynb #c065
 def rows_of(data,       # bytes of a file, an open file, or a Source
             kind:str,   # "jsonl", "csv" or "tsv"
             ):          # -> iterator of (line, dict, None) or (line, raw text, reason)
@@ -510,12 +557,14 @@ def rows_of(data,       # bytes of a file, an open file, or a Source
     for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
         yield number, row if not reason else row if isinstance(row, str) else row.decode("utf-8", "backslashreplace"), reason
 
+# %% ../nbs/08_formats.ipynb #c066
 def _records(source, kind):
     "A table with one document a row."
     for number, offset, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
         if reason: yield bad(row, f"line {number}: {reason}", offset=offset, line=number, **_encoding(source))
         else: yield _row(row if kind == "jsonl" or len(row) > 1 else {"text": next(iter(row.values()))}, f"line {number}", offset=offset, line=number, **_encoding(source))
 
+# %% ../nbs/08_formats.ipynb #c067
 def _row(row, place, **notes):
     "A row -> (text, meta): its text, and the other columns under `row`."
     column = next((name for name in TEXTS if isinstance(row.get(name), str)), None)
@@ -525,7 +574,7 @@ def _row(row, place, **notes):
     notes.pop("offset", None)
     return text, {**notes, "row": {name: value for name, value in row.items() if name != column}}
 
-# %% ../nbs/08_formats.ipynb #c040
+# %% ../nbs/08_formats.ipynb #c069
 class Window:
     "A text that is read as it is needed: what has been used is forgotten."
     def __init__(self, texts): self.texts, self.text, self.at, self.offset, self.over = iter(texts), "", 0, 0, False
@@ -541,6 +590,7 @@ class Window:
             while self.at < len(self.text) and self.text[self.at] in marks: self.at += 1
             if self.at < len(self.text) or not self.more(): return
 
+# %% ../nbs/08_formats.ipynb #c070
 def _json(source):
     "A JSON file: the items of an array, the values of an object that holds one, or values one after the other."
     window = Window(_good_text(source))
@@ -557,12 +607,13 @@ def _json(source):
         else: yield _row(value if isinstance(value, dict) else {"text": value}, f"item {number}", item=number, **_encoding(source))
         number += 1
 
+# %% ../nbs/08_formats.ipynb #c071
 def _good_text(source):
     for offset, text, reason in text_blocks(source):
         if reason: source.damage.append((offset, reason, text))
         else: yield text
 
-# %% ../nbs/08_formats.ipynb #c041
+# %% ../nbs/08_formats.ipynb #c072
 NEXT_ITEM = re.compile(r"[}\]\"]\s*,\s*(?=[{\[\"])|\n\s*(?=\{)")
 
 def _item(window):
@@ -580,12 +631,14 @@ def _item(window):
         window.at = end
         return value, None
 
-# %% ../nbs/08_formats.ipynb #c044
+# %% ../nbs/08_formats.ipynb #c075
 def _parquet(source):
     "Rows of a Parquet file, a few at a time; damaged row groups are counted."
     import pyarrow as pa, pyarrow.parquet as pq
     try: table = pq.ParquetFile(source.random(), buffer_size=BLOCK, page_checksum_verification=True, thrift_string_size_limit=WHOLE, thrift_container_size_limit=10**6)
-    except (pa.ArrowException, OSError) as error: yield bad(source.head, f"damaged Parquet: {error}", offset=0); return
+    except (pa.ArrowException, OSError) as error:
+        yield bad(source.head[:64], f"damaged Parquet, its pages are looked for one by one: {error}", offset=0)
+        yield from _rescued(source); return
     plain = lambda kind: not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
     columns = [field.name for field in table.schema_arrow if plain(field.type)]
     first = 0
@@ -600,12 +653,137 @@ def _parquet(source):
             yield bad(b"", f"row group {group}: {error}", rows=size - done, row_number=first + done)
         first += size
 
+# %% ../nbs/08_formats.ipynb #c076
 def _jsonable(row): return {name: value if isinstance(value, (str, int, float, bool, type(None))) else str(value) for name, value in row.items()}
 
 def _counted(part, source):
     source.budget.make(len(part[0])); return part
 
-# %% ../nbs/08_formats.ipynb #c046
+# %% ../nbs/08_formats.ipynb #c078
+def _varint(data, at):
+    "A number in groups of seven bits -> (number, the place after it)."
+    number = shift = 0
+    while True:
+        number |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128: return number, at
+        if shift > 63: raise ValueError("no number")
+
+def _thrift(data, at):
+    "A struct of Thrift's compact protocol -> ({field: value}, the place after it)."
+    fields, last = {}, 0
+    while head := data[at]:
+        at += 1
+        if head >> 4: last += head >> 4
+        else: number, at = _varint(data, at); last = number >> 1
+        fields[last], at = _thrift_value(data, at, head & 15)
+    return fields, at + 1
+
+def _thrift_value(data, at, kind):
+    if kind in (1, 2): return kind == 1, at
+    if kind in (4, 5, 6): number, at = _varint(data, at); return (number >> 1) ^ -(number & 1), at
+    if kind == 8: size, at = _varint(data, at); return data[at:at + size], at + size
+    if kind == 12: return _thrift(data, at)
+    raise ValueError("no head of a page")
+
+# %% ../nbs/08_formats.ipynb #c079
+def _hybrid(data, at, width, count):
+    "Runs and packed bits (Parquet's RLE hybrid) -> (numbers, the place after them)."
+    found = []
+    while len(found) < count:
+        head, at = _varint(data, at)
+        if head & 1:
+            for group in range(at, at := at + (head >> 1)*width, width) if width else ():
+                bits = int.from_bytes(data[group:group + width], "little")
+                found += [bits >> i*width & (1 << width) - 1 for i in range(8)]
+        else:
+            size = (width + 7)//8
+            found += [int.from_bytes(data[at:at + size], "little")]*min(head >> 1, count - len(found)); at += size
+        if at > len(data) or not head: raise ValueError("no runs")
+    return found[:count], at
+
+def _plain_strings(data, at):
+    "Strings, each after its length."
+    found = []
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at:at + 4], "little")
+        if end > len(data): raise ValueError("no strings")
+        found.append(data[at + 4:end].decode()); at = end
+    return found
+
+# %% ../nbs/08_formats.ipynb #c080
+def _strings(head, body, words):
+    "The strings of a data page; None where it holds something else."
+    info, starts = head.get(5) or head[8], []
+    count, encoding = info[1], info[2] if 5 in head else info[4]
+    if 8 in head: starts = [(info[5] + info[6], count - info[2])]
+    else:
+        size = int.from_bytes(body[:4], "little")              # a column that may have gaps begins with a bit for each value
+        try:
+            if size <= len(body) - 4 and (levels := _hybrid(body, 4, 1, count))[1] == 4 + size: starts = [(4 + size, sum(levels[0]))]
+        except (ValueError, IndexError): pass
+        starts.append((0, count))
+    for start, number in starts:
+        try:
+            found = [words[i] for i in _hybrid(body, start + 1, body[start], number)[0]] if encoding in (2, 8) else _plain_strings(body, start)
+            if len(found) == number: return found
+        except (ValueError, IndexError): pass
+
+def _unpacked_page(body, size, head):
+    "The content of a page, whatever packed it; the levels of a page of the second version are never packed."
+    import pyarrow as pa
+    if size > RATIO*len(body) + FREE: raise CorruptError(f"refused: a page that expands to {size:,} bytes")
+    levels = head[8][5] + head[8][6] if 8 in head else 0
+    if size == len(body): return body
+    for codec in ("snappy", "zstd", "gzip", "brotli", "lz4_raw"):
+        try: return body[:levels] + pa.decompress(body[levels:], size - levels, codec, asbytes=True)
+        except (OSError, ValueError, pa.ArrowException): pass
+    raise ValueError("a page packed in an unknown way")
+
+# %% ../nbs/08_formats.ipynb #c081
+def _pages_of(file, budget):
+    "The pages of strings in a Parquet file without its end: (offset, column, strings); the last has None, where it stops."
+    file.seek(4)
+    feed, words, column = Feed(file), [], None               # a column begins with its dictionary, where it has one
+    while True:
+        begin, data = feed.offset + 4, feed.take(2**14)
+        try: head, at = _thrift(data, 0)
+        except (IndexError, ValueError): break
+        feed.back(data[at:])
+        if head.get(1) not in (0, 2, 3) or not 0 <= head.get(3, -1) <= LONGEST: break
+        body = feed.take(head[3])
+        try:
+            if len(body) < head[3]: break
+            body = _unpacked_page(body, head[2], head)
+            found = _words(body) if head[1] == 2 else _strings(head, body, words)
+        except (ValueError, KeyError, TypeError): break
+        if head[1] == 2: words, column = found, f"from {begin}"
+        elif not found: column = None
+        else: budget.make(sum(map(len, found))); yield begin, column or begin, found
+    yield begin, None, None
+
+def _words(body):
+    try: return _plain_strings(body, 0)
+    except ValueError: return []
+
+def _rescued(source):
+    "The longest strings of a Parquet file that has lost its end."
+    file, letters, strings = source.random(), Counter(), Counter()
+    for _, column, found in _pages_of(file, Budget(2**60)):
+        if found: letters[column] += sum(map(len, found)); strings[column] += len(found)
+    long = _long_ones({column: letters[column]/strings[column] for column in letters})
+    for offset, column, found in _pages_of(file, source.budget):
+        if found is None: yield bad(source.head[:8], "Parquet: nothing can be read from here on", offset=offset)
+        elif column in long:
+            for text in found: yield text, {"rescued": "from pages without names: the column with the longest strings"}
+
+def _long_ones(mean):
+    "The columns with long strings: from the longest down to the first that is much shorter than the one before."
+    ordered = sorted(mean, key=mean.get, reverse=True)
+    end = next((i for i in range(1, len(ordered)) if mean[ordered[i - 1]] > 1.4*mean[ordered[i]]), len(ordered))
+    return set(ordered[:end])
+
+# %% ../nbs/08_formats.ipynb #c084
 PAGE_LIMIT = 2**24   # bytes: the largest HTML page that is parsed
 
 def _html(source):
@@ -620,12 +798,13 @@ def _html(source):
     if text: yield text, {**meta, **_encoding(source)}
     else: yield bad("".join(texts)[:2000], "no article on the page", **meta)
 
+# %% ../nbs/08_formats.ipynb #c085
 def _xml(source):
     "XML of an unknown kind: refused where it defines entities, else read like a page."
     if b"<!ENTITY" in source.head: raise CorruptError("refused: XML that defines its own entities")
     yield from _html(source)
 
-# %% ../nbs/08_formats.ipynb #c047
+# %% ../nbs/08_formats.ipynb #c086
 SECONDS, MEGABYTES, PATIENCE = 8, 400, 3   # for one page of a PDF; for the whole process; slow pages before it is given up
 
 def _serve():
@@ -642,15 +821,17 @@ def _serve():
         except Exception as error: sys.stdout.write(json.dumps({"error": _said(error)}) + "\n")
         sys.stdout.write("null\n"); sys.stdout.flush()
 
+# %% ../nbs/08_formats.ipynb #c087
 def _said(error): return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
 
+# %% ../nbs/08_formats.ipynb #c088
 def _limit_memory(size):
     "The address space of this process, where the system can limit it."
     try: import resource
     except ModuleNotFoundError: return
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
-# %% ../nbs/08_formats.ipynb #c048
+# %% ../nbs/08_formats.ipynb #c089
 def _pdf_pages(data, first):
     "What pypdf says of each page: its text, or its images where it has none."
     from pypdf import PdfReader
@@ -671,7 +852,7 @@ def _pdf_pages(data, first):
             yield {"page": number + 1, "text": text, "images": images}
         except Exception as error: yield {"page": number + 1, "error": _said(error)}
 
-# %% ../nbs/08_formats.ipynb #c049
+# %% ../nbs/08_formats.ipynb #c090
 class PdfWorker:
     "A process that reads PDFs; it is ended when a page takes too long, and begun again."
     def __init__(self): self.process = None
@@ -705,6 +886,7 @@ class PdfWorker:
         finally:
             if not finished: self.stop()
 
+# %% ../nbs/08_formats.ipynb #c091
 def _talk(process, head, data, answers):
     "Write a PDF to the worker and hand its lines on."
     try:
@@ -717,7 +899,7 @@ def _talk(process, head, data, answers):
 
 WORKER = PdfWorker()
 
-# %% ../nbs/08_formats.ipynb #c050
+# %% ../nbs/08_formats.ipynb #c092
 def _pdf(source):
     "A PDF: one document a page, with its number."
     data, first, slow = source.all(), 0, 0
@@ -738,6 +920,7 @@ def _pdf(source):
         if first >= facts["pages"]: return
     if facts.get("pages", 0) == 0: yield bad(data[:200], "a PDF without pages", offset=0, **facts)
 
+# %% ../nbs/08_formats.ipynb #c095
 def _page(answer, facts):
     "One page: its text, else the text in its pictures, else the reason."
     if answer.get("text", "").strip(): yield answer["text"], facts; return
@@ -745,7 +928,7 @@ def _page(answer, facts):
     for image in answer["images"]:
         for text, meta in _scanned(bytes.fromhex(image), "image"): yield text, {**facts, **meta}
 
-# %% ../nbs/08_formats.ipynb #c051
+# %% ../nbs/08_formats.ipynb #c096
 def _scanned(data, kind):
     "The text in a picture or a recording, read by lmnb.scan."
     from lmnb.scan import read_image, read_speech
@@ -756,10 +939,11 @@ def _scanned(data, kind):
         else: yield bad(b"", **{"reason": f"no text in the {kind}", **meta})
     if not found: yield bad(b"", f"no text in the {kind}")
 
+# %% ../nbs/08_formats.ipynb #c097
 def _image(source): yield from _scanned(source.all(), "image")
 def _audio(source): yield from _scanned(source.all(), "audio")
 
-# %% ../nbs/08_formats.ipynb #c053
+# %% ../nbs/08_formats.ipynb #c099
 def _checked_zip(source):
     "A zip that is not a bomb by its own table; raises `CorruptError`."
     packed = zipfile.ZipFile(source.random())
@@ -767,24 +951,25 @@ def _checked_zip(source):
         if info.file_size > RATIO*info.compress_size + FREE or info.file_size > WHOLE: raise CorruptError(f"refused: {info.filename[:80]} expands to {info.file_size:,} bytes from {info.compress_size:,}")
     return packed
 
+# %% ../nbs/08_formats.ipynb #c100
 def _docx(source):
     "A Word file: paragraphs and tables in their order, as one document."
     from docx import Document as open_docx
     _checked_zip(source)
-    file = source.random(); file.seek(0)
-    document = open_docx(file)
+    document = open_docx(source.random())
     text = "\n".join(piece for block in document.iter_inner_content() for piece in _docx_block(block))
     facts = document.core_properties
     notes = {"title": facts.title, "author": facts.author, "language": facts.language, "engine": f"python-docx {metadata.version('python-docx')}"}
     notes = {key: value for key, value in notes.items() if value}
     yield (text, notes) if text.strip() else bad(b"", "no text in the document", **notes)
 
+# %% ../nbs/08_formats.ipynb #c101
 def _docx_block(block):
     "A paragraph's text, or a line for each row of a table."
     if hasattr(block, "rows"): return ["\t".join(cell.text for cell in row.cells) for row in block.rows]
     return [block.text]
 
-# %% ../nbs/08_formats.ipynb #c054
+# %% ../nbs/08_formats.ipynb #c102
 def _epub(source):
     "An e-book: one document a chapter, in reading order; title and licence from its package file."
     from lmnb.web import article
@@ -803,6 +988,7 @@ def _epub(source):
         meta = {**meta, **notes, "chapter": number}
         yield (text, meta) if text.strip() else bad(b"", f"chapter {number}: no text", **meta)
 
+# %% ../nbs/08_formats.ipynb #c103
 def _tree(data):
     "XML as a tree, its entities left alone."
     from lxml import etree
@@ -811,27 +997,7 @@ def _tree(data):
 
 def _local(node): return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
 
-# %% ../nbs/08_formats.ipynb #c056
-class Feed:
-    "A file from which bytes can be taken, and given back."
-    def __init__(self, file): self.file, self.rest, self.offset = file, b"", 0
-    def take(self, size):
-        found = self.rest[:size]
-        self.rest = self.rest[size:]
-        if len(found) < size: found += _fill(self.file, size - len(found))
-        self.offset += len(found)
-        return found
-    def line(self, limit=HEAD):
-        at = self.rest.find(b"\n", 0, limit) + 1
-        if at or len(self.rest) >= limit: return self.take(at or limit)
-        found = self.rest + self.file.readline(limit - len(self.rest))
-        self.rest = b""; self.offset += len(found)
-        return found
-    def back(self, data): self.rest = data + self.rest; self.offset -= len(data)
-
-ARC = re.compile(rb"[a-z]+://\S.* [\d.]+ \d{8,} \S+ (-?\d+)\r?\n$")   # URL, address, date, type, length
-
-# %% ../nbs/08_formats.ipynb #c057
+# %% ../nbs/08_formats.ipynb #c105
 def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
             ):                 # -> iterator of (offset, record bytes, None) or (offset, raw bytes, reason)
     "The records of a web archive; after damage it goes on at the next head."
@@ -847,6 +1013,7 @@ def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
         if head: yield _record(feed, line)
     if lost and b"".join(lost).strip(): yield start, b"".join(lost), "no head of a record"
 
+# %% ../nbs/08_formats.ipynb #c106
 def _record(feed, first):
     "One record, from its first line on."
     start, head = feed.offset - len(first), first
@@ -865,6 +1032,7 @@ def _record(feed, first):
     if len(body) < length: return start, head + body, f"ends after {len(body):,} of {length:,} bytes"
     return start, head + body, None
 
+# %% ../nbs/08_formats.ipynb #c107
 def _skip(feed, length):
     "Pass over a body too long to keep -> its beginning."
     first = feed.take(min(length, 2000))
@@ -872,7 +1040,7 @@ def _skip(feed, length):
     while left > 0 and (piece := feed.take(min(left, BLOCK))): left -= len(piece)
     return first
 
-# %% ../nbs/08_formats.ipynb #c058
+# %% ../nbs/08_formats.ipynb #c108
 def _warc(source):
     "Documents from a web archive: its pages (responses) and texts (conversions)."
     for offset, raw, reason in records(source):
@@ -889,6 +1057,7 @@ def _warc(source):
             if "fate" in meta: meta = {**meta, "offset": offset}
             yield text, {**meta, **notes}
 
+# %% ../nbs/08_formats.ipynb #c110
 def _payload(raw):
     "(type, url, notes, body, declared encoding) of a record; warcio undoes chunks and compression."
     from contextlib import redirect_stderr
@@ -898,6 +1067,7 @@ def _payload(raw):
         url, _, date, mime, _ = (part.decode("latin-1") for part in line.rsplit(b" ", 4))
         if url.startswith("filedesc:"): return "filedesc", url, {}, b"", None
         raw = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: {date}\r\nContent-Type: application/http\r\nContent-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+    if b"\nwarc-target-uri:" not in raw[:HEAD].partition(b"\r\n\r\n")[0].lower(): raw = raw.replace(b"\n", b"\nWARC-Target-URI: urn:unknown\r\n", 1)   # warcio insists
     with redirect_stderr(io.StringIO()):
         record = next(iter(ArchiveIterator(io.BytesIO(raw))))
         body = record.content_stream().read(LONGEST + 1)
@@ -905,9 +1075,9 @@ def _payload(raw):
     notes = {"url": header("WARC-Target-URI"), "date": header("WARC-Date"), "language": header("WARC-Identified-Content-Language"),
              "status": http.get_statuscode() if http else None, "engine": f"warcio {metadata.version('warcio')}"}
     charset = re.search(r"charset=[\"']?([\w.:-]+)", (http and http.get_header("Content-Type")) or "", re.I)
-    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v}, body, charset and charset[1]
+    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset and charset[1]
 
-# %% ../nbs/08_formats.ipynb #c060
+# %% ../nbs/08_formats.ipynb #c113
 def _framed(file, begin, end):
     "Pieces from `begin` to `end`: (offset, bytes, None); what lies between them or is cut off has a reason."
     buffer, offset = b"", 0
@@ -927,6 +1097,7 @@ def _framed(file, begin, end):
         offset, buffer = offset + stop, buffer[stop:]
     if buffer.strip(): yield offset, buffer, "the end"
 
+# %% ../nbs/08_formats.ipynb #c114
 def _wiki(source):
     "Articles of a MediaWiki dump as plain text."
     first, whole = True, False
@@ -936,7 +1107,7 @@ def _wiki(source):
         if reason == "the end" and re.fullmatch(rb"\s*</mediawiki>\s*", raw): continue
         yield bad(raw, f"no page: {reason}", offset=offset) if reason else _wiki_page(raw, offset)
 
-# %% ../nbs/08_formats.ipynb #c062
+# %% ../nbs/08_formats.ipynb #c116
 ASIDE = {"ref", "table", "gallery", "math", "timeline", "imagemap", "score", "syntaxhighlight", "source"}
 
 def _wiki_page(raw, offset):
@@ -954,6 +1125,7 @@ def _wiki_page(raw, offset):
     except (InputError, RecursionError) as error: return bad(raw, f"wiki markup that cannot be read: {error}", offset=offset, **notes)
     return (plain, notes) if plain.strip() else bad(text[:2000], "a page without text", offset=offset, **notes)
 
+# %% ../nbs/08_formats.ipynb #c118
 def wiki_text(markup:str):   # wiki markup -> plain text
     "The prose of a wiki page: no templates, tables, references, pictures or categories; raises `InputError` for a thousand marks that never close."
     import mwparserfromhell
@@ -965,7 +1137,7 @@ def wiki_text(markup:str):   # wiki markup -> plain text
         if re.match(r"\s*(file|image|category|文件|图像|分类|[a-z]{2,3}(-[a-z]+)?)\s*:", str(link.title), re.I): code.remove(link)
     return re.sub(r"\n{3,}", "\n\n", str(code.strip_code())).strip()
 
-# %% ../nbs/08_formats.ipynb #c063
+# %% ../nbs/08_formats.ipynb #c119
 def _subtitles(source):
     "Subtitles: one document with a line per cue; `times` holds the seconds of each line."
     source.encoding = "utf-8"
@@ -983,9 +1155,10 @@ def _subtitles(source):
         if said: texts.append(said); times.append([_seconds(cue.groups()[:4]), _seconds(cue.groups()[4:])])
     if texts: yield "\n".join(texts), dict(start=times[0][0], end=times[-1][1], times=times, **_encoding(source))
 
+# %% ../nbs/08_formats.ipynb #c120
 def _seconds(clock): return int(clock[0] or 0)*3600 + int(clock[1])*60 + int(clock[2]) + int(clock[3])/1000
 
-# %% ../nbs/08_formats.ipynb #c066
+# %% ../nbs/08_formats.ipynb #c124
 NEW = {"gz": lambda: zlib.decompressobj(31), "bz2": bz2.BZ2Decompressor, "xz": lambda: lzma.LZMADecompressor(memlimit=2**28)}
 UNPACK_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
@@ -994,6 +1167,7 @@ def _new(kind):
     import zstandard
     return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
+# %% ../nbs/08_formats.ipynb #c125
 def unpacked(source:"Source",   # a packed file
              kind:str,          # "gz", "bz2", "xz" or "zst"
              ):                 # -> iterator of bytes
@@ -1017,7 +1191,7 @@ def unpacked(source:"Source",   # a packed file
             for piece in _next_members(feed): yield counted(piece)
             return
 
-# %% ../nbs/08_formats.ipynb #c067
+# %% ../nbs/08_formats.ipynb #c126
 def _member(feed, kind, step):
     "One member: (bytes, None) and at the end perhaps (bytes, reason)."
     packer, errors = _new(kind), UNPACK_ERRORS
@@ -1038,6 +1212,7 @@ def _member(feed, kind, step):
             if packer.eof: feed.back(packer.unused_data); return
             if kind in ("gz", "zst") and not data or kind in ("bz2", "xz") and packer.needs_input: break
 
+# %% ../nbs/08_formats.ipynb #c127
 def _up_to_damage(packer, data):
     "What a step gives before it fails, byte by byte."
     made = []
@@ -1046,6 +1221,7 @@ def _up_to_damage(packer, data):
     except zlib.error: pass
     return b"".join(made)
 
+# %% ../nbs/08_formats.ipynb #c129
 def _next_members(feed):
     "After damage: the gzip members that are whole, by their checksums."
     while len(data := feed.take(BLOCK)) > 3:
@@ -1056,6 +1232,7 @@ def _next_members(feed):
             yield content
             feed.back(b"\0")
 
+# %% ../nbs/08_formats.ipynb #c130
 def _whole_member(feed):
     "The content of the gzip member that begins here, if its checksum is right; else None, and the feed stays where it was."
     packer, taken, made, size = zlib.decompressobj(31), [], [], 0
@@ -1069,30 +1246,33 @@ def _whole_member(feed):
     feed.back(packer.unused_data if packer.eof else b"".join(taken))
     return b"".join(made) if packer.eof else None
 
-# %% ../nbs/08_formats.ipynb #c068
+# %% ../nbs/08_formats.ipynb #c131
 def _packed(source, kind):
     "One packed file."
     hint = source.hint[:-len(PurePosixPath(source.hint).suffix)] if PurePosixPath(source.hint).suffix.lower() in PACKED else source.hint
     hint += ".tar" if source.hint.lower().endswith((".tgz", ".tbz2", ".txz")) else ""
     yield from _read(source.inside(unpacked(source, kind), source.name, hint=hint))
 
+# %% ../nbs/08_formats.ipynb #c133
 def _unsafe(name, link=False):
     "Why a member is refused, or None."
     path = PurePosixPath(name.replace("\\", "/"))
     if link: return "a symbolic link or a device: not followed"
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name): return "refused: a path that leads out of the archive"
 
+# %% ../nbs/08_formats.ipynb #c134
 def _member_parts(source, data, name, seen):
     "The parts of one file of an archive."
     seen[name] += 1
     inner = source.inside(data, f"{source.name}/{name}" + (f"#{seen[name]}" if seen[name] > 1 else ""), hint=name)
     for text, meta in _read(inner): yield text, {"file": inner.name, **meta}
 
+# %% ../nbs/08_formats.ipynb #c135
 def _refused(source, name, reason, seen, **notes):
     seen[name] += 1
     return bad(b"", reason, file=f"{source.name}/{name}" + (f"#{seen[name]}" if seen[name] > 1 else ""), **notes)
 
-# %% ../nbs/08_formats.ipynb #c069
+# %% ../nbs/08_formats.ipynb #c136
 def _zip(source):
     "The files of a zip, in its order; without its table of contents, those whose heads are found."
     try: packed = zipfile.ZipFile(source.random())
@@ -1110,6 +1290,7 @@ def _zip(source):
         if reason: yield _refused(source, info.filename, reason, seen); continue
         yield from _member_parts(source, _zip_member(packed, info, source), info.filename, seen)
 
+# %% ../nbs/08_formats.ipynb #c137
 def _zip_member(packed, info, source):
     "One file of a zip as a stream that ends where it is damaged, and says so in its text's place."
     made = 0
@@ -1120,11 +1301,10 @@ def _zip_member(packed, info, source):
             source.budget.make(len(data))
             yield data
 
-# %% ../nbs/08_formats.ipynb #c070
+# %% ../nbs/08_formats.ipynb #c138
 def _zip_heads(source):
     "Files of a zip that has lost its table: each has a head of its own."
-    data, at, seen = source.random().getbuffer() if isinstance(source.file, io.BytesIO) else source.random().read(WHOLE), 0, Counter()
-    data = bytes(data)
+    data, at, seen = source.random().read(WHOLE), 0, Counter()
     while (at := data.find(b"PK\3\4", at)) >= 0 and at + 30 <= len(data):
         flags, method = struct.unpack_from("<HH", data, at + 6)
         size, _, length, extra = struct.unpack_from("<IIHH", data, at + 18)
@@ -1139,6 +1319,7 @@ def _zip_heads(source):
         for reason in damage: yield _refused(source, name, reason, seen)
         at = begin + size
 
+# %% ../nbs/08_formats.ipynb #c139
 def _inflated(data, begin, size, method, source, damage):
     "The content behind a local head, up to its end or the damage."
     end = begin + size if size else len(data)
@@ -1156,7 +1337,7 @@ def _inflated(data, begin, size, method, source, damage):
             yield piece
     except zlib.error as error: damage.append(f"damaged: {error}")
 
-# %% ../nbs/08_formats.ipynb #c072
+# %% ../nbs/08_formats.ipynb #c141
 def _tar(source):
     "The files of a tar, in order; after a damaged head, from the next good one on."
     feed, seen, lost, long_name = Feed(source.file), Counter(), 0, None
@@ -1181,6 +1362,7 @@ def _tar(source):
         feed.take(-size % 512)
     if lost: yield bad(b"", f"{lost:,} bytes that are no head of a file", offset=feed.offset - lost)
 
+# %% ../nbs/08_formats.ipynb #c142
 def _taken(feed, left):
     "The content of a member, piece by piece; `left` counts what is still to come."
     while left[0] and (data := feed.take(min(left[0], HEAD))): left[0] -= len(data); yield data
@@ -1189,7 +1371,7 @@ def _pax_path(data):
     found = re.search(rb"\d+ path=([^\n]*)\n", data)
     return found[1] if found else b""
 
-# %% ../nbs/08_formats.ipynb #c074
+# %% ../nbs/08_formats.ipynb #c145
 READERS = {"text": _text, "markdown": _text, "html": _html, "xml": _xml, "pdf": _pdf, "docx": _docx, "epub": _epub, "json": _json, "parquet": _parquet,
            "warc": _warc, "wiki": _wiki, "subtitles": _subtitles, "image": _image, "audio": _audio, "zip": _zip, "tar": _tar}
 
@@ -1204,6 +1386,7 @@ def _read(source, kind=None):
         yield bad(raw, reason, offset=offset, kind=kind)
     if not count: yield bad(b"", "no text in it", kind=kind)
 
+# %% ../nbs/08_formats.ipynb #c146
 def _guarded(source, kind):
     "The reader's parts; its failure is a part too."
     try:
@@ -1220,7 +1403,7 @@ def _guarded(source, kind):
     except LmnbError as error: yield bad(source.head[:200], error, offset=0)
     except Exception as error: yield bad(source.head[:200], _said(error), offset=0)   # a foreign reader may raise anything
 
-# %% ../nbs/08_formats.ipynb #c075
+# %% ../nbs/08_formats.ipynb #c147
 def parts(data,             # bytes, or a file opened in binary mode
           name="memory",    # its name: a hint for texts, and part of the names of the files inside
           *,

@@ -154,6 +154,11 @@ def png(width, height, *, rows=None):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
+PEAK = ("def peak():\n"                                       # kB; ru_maxrss would count what the parent had before the start
+        "    try: return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "    except OSError: return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n")
+
+
 # -- what it is ------------------------------------------------------------------------------------------------------
 
 KINDS = {
@@ -328,7 +333,17 @@ def test_news_pages_of_every_encoding_give_their_article(public_data):
             seen += "fate" not in meta
             encodings[meta.get("encoding", "utf-8")] += 1
             assert "fate" in meta or "\ufffd" not in text or "thepaper/" in meta["file"]   # that site published them
-    assert seen >= 55 and encodings["gb18030"] >= 5
+    assert seen == 60 and not encodings["gb18030"]           # they were stored as UTF-8, whatever their labels say
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16"])
+def test_a_news_page_says_the_same_in_its_old_encoding(public_data, encoding):
+    with tarfile.open(public_data / "web_zh_news_pages/pages.tar.gz") as packed:
+        for name in ("163/1.html", "163/4.html"):
+            page = packed.extractfile(name).read().decode()
+            (new, _), = parts(page.encode())
+            (old, meta), = parts(page.encode(encoding, "xmlcharrefreplace"))
+            assert old == new and meta["encoding"] == encoding and len(old) > 100
 
 
 def test_sets_of_many_forms_are_read_whole(public_data):
@@ -407,9 +422,9 @@ HOSTILE = {
     "an archive with an empty file": ("a.zip", zipped(("a.txt", ""), ("b.txt", "two")), 1, 1, "empty file"),
     "a zip with a password": ("a.zip", bytes(b | 1 if i in (6,) else b for i, b in enumerate(zipped(("a.txt", "one"))))[:0] or zipped(("a.txt", "one")).replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0"), 0, 1, "password"),
     "two files of one name": ("a.tar", tarred(("a.txt", b"one"), ("a.txt", b"two")), 2, 0, ""),
-    "Parquet that is cut off": ("a.parquet", PARQUET[:-5000], 0, None, "Parquet"),
+    "Parquet that is cut off": ("a.parquet", PARQUET[:-20_000], 700, 2, "Parquet"),
     "Parquet with a damaged row group": ("a.parquet", PARQUET[:30_000] + bytes(200) + PARQUET[30_200:], 800, 1, "row group"),
-    "only the magic of Parquet": ("a.parquet", b"PAR1PAR1", 0, 1, "Parquet"),
+    "only the magic of Parquet": ("a.parquet", b"PAR1PAR1", 0, 2, "Parquet"),
     "a PDF with a password": ("a.pdf", pdf(["Secret."], password="x"), 0, 1, "password"),
     "a PDF that is cut off": ("a.pdf", pdf(["One.", "Two."])[:-300], 0, None, ""),
     "a PDF without its table": ("a.pdf", pdf(["One page."]).replace(b"startxref", b"startxxxx"), 1, 0, ""),
@@ -433,6 +448,20 @@ HOSTILE = {
     "old Office": ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), 0, 1, "save it as"),
     "a program": ("a.txt", b"\x7fELF\2\1\1" + bytes(500), 0, 1, ""),
 }
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "gzip", "none", "lz4", "brotli"])
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_the_texts_of_a_parquet_file_without_its_end_are_saved(compression, dictionary, version):
+    texts = [None if i % 7 == 0 else f"row {i} {hashlib.sha256(str(i).encode()).hexdigest()*(1 + i % 5)} 中文" for i in range(3000)]
+    data = parquet({"id": list(range(3000)), "url": [f"http://x/{i % 50}" for i in range(3000)], "text": texts, "label": ["a", "b", "c"]*1000}, 1000,
+                   compression=compression, use_dictionary=dictionary, data_page_version=version, data_page_size=50_000)
+    whole = [text for text in texts if text]
+    good, reasons = split(parts(data[:-8]))
+    assert good == whole and len(reasons) == 2
+    good, reasons = split(parts(data[:len(data)*2//3 + 2000]))
+    assert len(good) >= 1714 and good == whole[:len(good)] and len(reasons) == 2
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -527,27 +556,36 @@ BOMBS = {
 }
 
 
-@pytest.fixture(scope="module")
-def exploded(tmp_path_factory):
-    "Every bomb, read in one process of its own: seconds, parts, peak memory so far; and the folder it ran in."
-    folder = tmp_path_factory.mktemp("bombs")
-    for i, (name, (file, data, _)) in enumerate(BOMBS.items()):
-        (folder / f"{i:02}").mkdir()
-        (folder / f"{i:02}" / file).write_bytes(data)
-    code = ("import glob, json, resource, sys, time\nfrom lmnb.formats import parts\n"
+def read_apart(folder, cases):
+    "Files read in one process of its own: seconds, parts, peak memory so far; the peak of its children; whether the folder is as it was."
+    for i, (file, data, *_) in enumerate(cases.values()):
+        (folder / f"{i:03}").mkdir()
+        (folder / f"{i:03}" / file).write_bytes(data)
+    code = ("import glob, json, resource, sys, time\nfrom lmnb.formats import parts\n" + PEAK +
             "for path in sorted(glob.glob('[0-9]*/*')):\n"
             "    began = time.monotonic()\n"
             "    found = [(len(text), meta.get('reason'), meta.get('fate')) for text, meta in parts(open(path, 'rb'), path)]\n"
-            "    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
-            "    print(json.dumps([path, time.monotonic() - began, peak, found[:50], len(found), sum(size for size, *_ in found)]), flush=True)\n"
-            "from lmnb import formats, scan\n"
-            "formats.WORKER.process and formats.WORKER.stop()\n"
+            "    print(json.dumps([path, time.monotonic() - began, peak(), found[:50], len(found), sum(size for size, *_ in found)]), flush=True)\n"
+            "from lmnb import formats\n"
+            "if formats.WORKER.process: formats.WORKER.stop()\n"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n")
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
     run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-2000:]
     *rows, children = run.stdout.splitlines()
-    return {name: json.loads(row) for name, row in zip(BOMBS, rows)}, int(children), before == sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    return {name: json.loads(row) for name, row in zip(cases, rows)}, int(children), before == sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def exploded(tmp_path_factory):
+    return read_apart(tmp_path_factory.mktemp("bombs"), BOMBS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is read from the resource module")
+def test_damaged_files_need_little_time_and_memory(tmp_path):
+    rows, children, untouched = read_apart(tmp_path, HOSTILE)
+    assert len(rows) == len(HOSTILE) >= 60 and untouched and children < 2**20
+    for name, (_, seconds, peak, *_) in rows.items(): assert seconds < 30 and peak < 2**20, (name, seconds, peak)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is read from the resource module")
@@ -573,13 +611,15 @@ def test_a_link_in_a_folder_is_not_followed(tmp_path):
 
 def test_a_folder_of_everything(tmp_path):
     for name, data in {"a.pdf": pdf(["On paper."]), "b.docx": docx("In Word."), "c.zip": zipped(("in/one.txt", "Zipped."), ("two.csv", "text\nIn a table.\n")),
-                       "d.tar.gz": gzip.compress(tarred(("x.md", b"# In a tar"))), "e.txt": POEM.encode("gbk"), "f.html": PAGE, "g.bin": bytes(range(256)), "h.parquet": parquet({"text": ["columns"]})}.items():
+                       "d.tar.gz": gzip.compress(tarred(("x.md", b"# In a tar"))), "e.txt": POEM.encode("gbk"), "f.html": PAGE, "g.bin": bytes(range(256)), "h.parquet": parquet({"text": ["columns"]}),
+                       "i.tar.gz": gzip.compress(tarred(("x.docx", docx("Word in a tar.")), ("y.zip", zipped(("z.parquet", parquet({"text": ["deep"]})))), ("p.pdf", pdf(["PDF in a tar."]))))}.items():
         (tmp_path / name).write_bytes(data)
     docs = list(read(tmp_path))
     said = {doc.source.removeprefix(tmp_path.as_posix() + "/"): (doc.text.strip()[:20], doc.kind) for doc in docs if "fate" not in doc.meta}
     assert said["c.zip/in/one.txt"] == ("Zipped.", "text") and said["c.zip/two.csv"] == ("In a table.", "csv") and said["d.tar.gz/x.md"] == ("# In a tar", "markdown")
-    assert len(said) == 8 and len(docs) == 9 and len({doc.id for doc in docs}) == 9 and [doc.meta["reason"] for doc in docs if doc.meta.get("fate")]
-    assert write_documents(tmp_path / "out.jsonl", iter(docs)) == 9 and list(read_documents(tmp_path / "out.jsonl")) == docs
+    assert said["i.tar.gz/x.docx"][0] == "Word in a tar." and said["i.tar.gz/y.zip/z.parquet"][0] == "deep" and said["i.tar.gz/p.pdf"][0] == "PDF in a tar."
+    assert len(said) == 11 and len(docs) == 12 and len({doc.id for doc in docs}) == 12 and [doc.meta["reason"] for doc in docs if doc.meta.get("fate")]
+    assert write_documents(tmp_path / "out.jsonl", iter(docs)) == 12 and list(read_documents(tmp_path / "out.jsonl")) == docs
 
 
 def test_names_standard_input_and_the_hub(tmp_path, monkeypatch):
@@ -618,17 +658,17 @@ def test_pictures_and_sound_without_words(name, data, reason):
 # -- a gigabyte ------------------------------------------------------------------------------------------------------
 
 GIGABYTE = {
-    "text": ("a.txt", LINES*8, 0), "one line": ("a.txt", b"word "*(2**18), 0), "one line without spaces": ("b.txt", "语".encode()*400_000, 0),
-    "jsonl": ("a.jsonl", ROWS*8, 0), "one line of JSON": ("b.jsonl", b'x'*2**20, 1), "csv": ("a.csv", b"some text of a row without a name in it,1\n"*20_000, 1),
-    "wiki": ("a.xml", wiki(*[("A", "some prose of the page. "*500, "")]*80, tail=""), 0), "warc": ("a.warc", warc(*[page("words " * 300).encode()]*400), 0),
-    "gzip": ("a.txt.gz", None, 0),
+    "text": ("a.txt", LINES*8), "one line": ("a.txt", b"word "*(2**18)), "one line without spaces": ("b.txt", "语".encode()*400_000),
+    "jsonl": ("a.jsonl", "".join(json.dumps({"text": f"row {i} says " + "some words and more "*15}) + "\n" for i in range(3000)).encode()), "one line of JSON": ("b.jsonl", b'x'*2**20), "csv": ("a.csv", b"some text of a row which is as long as a row in a table of reviews may well be and no longer,1\n"*20_000),
+    "wiki": ("a.xml", wiki(*[("A", "some prose of the page. "*500, "")]*80, tail="").partition(b"\n")[2]), "warc": ("a.warc", warc(*[page("words " * 300).encode()]*400)),
+    "gzip": ("a.txt.gz", None),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GIGABYTE)
 def test_a_gigabyte_needs_little_memory(tmp_path, name):
-    file, piece, _ = GIGABYTE[name]
+    file, piece = GIGABYTE[name]
     path, dice = tmp_path / file, random.Random(0)
     if piece is None:
         noise = b"\n".join(dice.randbytes(30).hex().encode() for _ in range(16_000))
@@ -637,16 +677,16 @@ def test_a_gigabyte_needs_little_memory(tmp_path, name):
     else:
         with open(path, "wb") as out:
             if name == "one line of JSON": out.write(b'{"text": "')
+            out.write({"csv": b"text,label\n", "wiki": b"<mediawiki>\n"}.get(name, b""))
             while out.tell() < 10**9 // (20 if name in ("wiki", "warc") else 1): out.write(piece)
             if name == "one line of JSON": out.write(b'"}\n{"text": "after"}\n')
-    code = ("import resource, sys\nfrom lmnb.formats import parts\n"
+    code = ("import resource, sys\nfrom lmnb.formats import parts\n" + PEAK +
             "n = size = bad = 0\n"
             "for text, meta in parts(open(sys.argv[1], 'rb'), sys.argv[1]): n += 1; bad += 'fate' in meta; size += len(text)\n"
-            "print(n, bad, size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+            "print(n, bad, size, peak())")
     began = time.monotonic()
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]
     count, bad, size, peak = map(int, run.stdout.split())
     print(f"{name}: {path.stat().st_size/1e6:.0f} MB in {time.monotonic() - began:.1f} s, {count} parts, {bad} bad, peak {peak//1024} MB")
-    assert peak < 400*1024 and size and count
-    if name == "one line of JSON": assert bad == 1 and count == 2
+    assert peak < 200*1024 and size and count and bad == (name == "one line of JSON")
