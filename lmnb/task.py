@@ -36,6 +36,12 @@ class Batch:
         "The same batch on a device."
         return Batch({k: v.to(device) for k, v in self.inputs.items()}, self.target.to(device), self.fresh, self.rows)
 
+    def parts(self, n:int):   # how many, at most one per row -> iterator of (row numbers, Batch)
+        "The same rows in nearly equal parts, for a memory that cannot hold them all at once."
+        for index in torch.arange(len(self.target), device=self.target.device).tensor_split(min(n, len(self.target))):
+            chosen = tuple(self.rows[i] for i in index.tolist()) if self.rows else ()
+            yield index, Batch({k: v[index] for k, v in self.inputs.items()}, self.target[index], self.fresh, chosen)
+
 # %% ../nbs/31_task.ipynb #c007
 class Task:
     "What every task shares. A task gives `examples`, `collate` and `loss`."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STATE', 'RECIPES', 'ARCHITECTURES', 'SPECIAL', 'Recipe', 'rate_at', 'fast_bf16', 'bf16_pays', 'precision_context',
-           'orthogonalize', 'Muon', 'optimizers', 'Run', 'merit', 'stop_flag', 'train', 'go_back', 'read_metrics',
-           'plan', 'text_of', 'fit']
+           'orthogonalize', 'Muon', 'optimizers', 'with_top', 'Run', 'join', 'out_of_memory', 'merit', 'stop_flag',
+           'train', 'go_back', 'read_metrics', 'plan', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
 import json, math, os, shutil, signal, threading, time
@@ -32,11 +32,13 @@ class Recipe(Plain):
     minutes: float | None = Field(None, gt=0, le=10**5)
     batch: int = Field(32, ge=1, le=10**6)                    # examples, or streams
     rate: float = Field(2e-3, gt=0, le=100)                   # the highest learning rate (AdamW)
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    accumulate: int = Field(1, ge=1, le=10**6)                # parts of a batch that are computed one after the other
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     muon_rate: float = Field(0.02, gt=0, le=100)              # of the matrices in a Transformer's blocks
     weight_decay: float = Field(0.01, ge=0, le=10)
     warmup: float = Field(0.02, ge=0, le=1)                   # share of the run in which the rate rises
-    decay: float = Field(0.5, ge=0, le=1)                     # share of the run in which it falls, linearly
+    decay: float = Field(0.5, ge=0, le=1)                     # share of the run in which it falls
+    schedule: Literal["linear", "cosine"] = "linear"          # how it falls; decay=0: not at all
     clip: float = Field(1.0, gt=0, le=10**6)                  # longest gradient
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     scores: int = Field(8, ge=1, le=10_000)                   # how often the development part is scored
@@ -48,7 +50,8 @@ def rate_at(progress:float,      # share of the run that is done, 0 to 1
             ):                   # -> factor of the highest rate
     "Warm up, hold, decay to 2 % of the highest rate."
     up = progress/recipe.warmup if recipe.warmup else 1.0
-    down = (1 - progress)/recipe.decay if recipe.decay else 1.0
+    down = min(1.0, (1 - progress)/recipe.decay) if recipe.decay else 1.0
+    if recipe.schedule == "cosine": down = (1 - math.cos(math.pi*down))/2
     return max(min(1.0, up, down), 0.02)
 
 # %% ../nbs/32_train.ipynb #c012
@@ -99,16 +102,21 @@ class Muon(torch.optim.Optimizer):
 
 # %% ../nbs/32_train.ipynb #c017
 def optimizers(model, recipe:Recipe):   # -> list of torch optimizers, each group with its highest rate as `top`
-    "AdamW for everything, or Muon for the matrices of Transformer blocks and AdamW for the rest."
+    "AdamW (Loshchilov and Hutter, 2019) for everything, or Muon for the matrices of Transformer blocks and AdamW for the rest, or SGD with momentum."
+    if recipe.optimizer == "sgd": return with_top([torch.optim.SGD(model.parameters(), lr=recipe.rate, momentum=0.9, weight_decay=recipe.weight_decay)])
     muon = [p for name, p in model.named_parameters() if ".blocks." in name and p.dim() == 2] if recipe.optimizer == "muon" else []
     chosen = {id(p) for p in muon}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     betas = (0.8, 0.95) if muon else (0.9, 0.99)
     found = [torch.optim.AdamW(rest, lr=recipe.rate, betas=betas, weight_decay=0.0 if muon else recipe.weight_decay, fused=True)]
     if muon: found.append(Muon(muon, lr=recipe.muon_rate))
-    for optimizer in found:
+    return with_top(found)
+
+def with_top(optimizers):   # list of torch optimizers -> the same list
+    "Remember each group's highest rate: the schedule is a factor of it."
+    for optimizer in optimizers:
         for group in optimizer.param_groups: group["top"] = group["lr"]
-    return found
+    return optimizers
 
 # %% ../nbs/32_train.ipynb #c019
 class Run:
@@ -124,7 +132,7 @@ class Run:
         self.optimizers = optimizers(self.model, recipe)
         self.cast = precision_context(recipe, self.device, self.model)
         self.step, self.tokens, self.seconds, self.state, self.best = 0, 0, 0.0, None, None
-        self.last_state = None
+        self.parts = recipe.accumulate
 
     @property
     def steps(self):
@@ -140,15 +148,47 @@ class Run:
 
 # %% ../nbs/32_train.ipynb #c021
 @patch
+def gradients(self:Run, batch, state):   # a Batch, the carried state or None -> sum of losses, count
+    "Forward and backward, in `self.parts` parts; the state after them is kept for the next step."
+    total, count, after = 0.0, batch.count, []
+    for index, part in batch.parts(self.parts) if self.parts > 1 else [(None, batch)]:
+        before = state if state is None or index is None else state.reorder(index)
+        with self.cast(): loss, _, _, left = self.task.loss(self.model, part, before)
+        if count: (loss/count).backward()
+        total, after = total + loss.item(), after + [left]
+    self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
+    return total, count
+
+def join(states):   # of neighbouring rows -> State
+    "States of parts of a batch as one."
+    return State(tuple(torch.cat(tensors) for tensors in zip(*(state.tensors for state in states))), states[0].length)
+
+def out_of_memory(error:RuntimeError):   # -> bool
+    "Whether torch says so: a graphics card by the error's class, a processor in words."
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+@patch
+def fitting(self:Run, batch, state):   # as `gradients`
+    "`gradients`, in smaller parts where the memory does not suffice."
+    dice = torch.get_rng_state()
+    while True:
+        try: return self.gradients(batch, state)
+        except RuntimeError as error:
+            if not out_of_memory(error) or self.parts >= len(batch.target): raise
+        self.parts *= 2                                     # outside the handler, where the failed step's tensors are gone
+        for optimizer in self.optimizers: optimizer.zero_grad(set_to_none=True)
+        torch.set_rng_state(dice)
+
+# %% ../nbs/32_train.ipynb #c023
+@patch
 def advance(self:Run):   # -> mean loss of the batch, in nats per target
     "One batch: forward, backward, clip, update."
     factor = rate_at(self.progress, self.recipe)
     batch = self.task.batch(self.examples, step=self.step, size=self.recipe.batch, seed=self.recipe.seed).to(self.device)
     state = None if batch.fresh or self.state is None else self.state.detach()
-    with self.cast(): loss, count, _, self.state = self.task.loss(self.model, batch, state)
-    if count: (loss/count).backward()
+    total, count = self.fitting(batch, state)
     length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-    value = loss.item()/max(count, 1)
+    value = total/max(count, 1)
     if not (math.isfinite(value) and math.isfinite(length.item())):
         raise NonFiniteError(f"the loss is {value} (gradient {length.item()}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
     for optimizer in self.optimizers:
@@ -157,7 +197,7 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     self.step += 1; self.tokens += count
     return value
 
-# %% ../nbs/32_train.ipynb #c023
+# %% ../nbs/32_train.ipynb #c025
 @patch
 def keep(self:Run):
     "Save `checkpoints/step-N` and `step-N.state`, then let `last` point at them."
@@ -179,7 +219,7 @@ def keep(self:Run):
 
 STATE = ("state.safetensors", "state.json")
 
-# %% ../nbs/32_train.ipynb #c024
+# %% ../nbs/32_train.ipynb #c026
 @patch
 def restore(self:Run,
             step:int,   # of a checkpoint with its state
@@ -202,7 +242,7 @@ def restore(self:Run,
     torch.set_rng_state(tensors["random"])
     self.step, self.tokens, self.seconds, self.best = (facts[name] for name in ("step", "tokens", "seconds", "best"))
 
-# %% ../nbs/32_train.ipynb #c026
+# %% ../nbs/32_train.ipynb #c028
 def merit(task:str,     # name of the task
           score:dict,   # loss and accuracy on the development part
           ):            # -> tuple, larger is better
@@ -222,14 +262,14 @@ def evaluate(self:Run):   # -> dict
             for name in (f"step-{step}", f"step-{step}.state"): shutil.rmtree(self.folder/"checkpoints"/name, ignore_errors=True)
     return score
 
-# %% ../nbs/32_train.ipynb #c027
+# %% ../nbs/32_train.ipynb #c029
 @patch
 def log(self:Run, **row):
     "Append one line to `metrics.jsonl`."
     with open(self.folder/"metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 3), **row}) + "\n")
 
-# %% ../nbs/32_train.ipynb #c029
+# %% ../nbs/32_train.ipynb #c031
 @contextmanager
 def stop_flag():   # yields a threading.Event that is set when the process is asked to stop
     "SIGINT and SIGTERM set a flag instead of breaking in; only the main thread may do so."
@@ -240,7 +280,7 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
     finally:
         for number, handler in before.items(): signal.signal(number, handler)
 
-# %% ../nbs/32_train.ipynb #c031
+# %% ../nbs/32_train.ipynb #c033
 @patch
 def go(self:Run,
        on_step=None,     # a function of a dict (progress, step, loss, rate ...), called now and then
@@ -265,7 +305,7 @@ def go(self:Run,
                 told = time.perf_counter()
                 on_step({"progress": self.progress, "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "loss": (window or [float("nan")])[-1], "best": self.best})
 
-# %% ../nbs/32_train.ipynb #c033
+# %% ../nbs/32_train.ipynb #c035
 def train(folder,                # where the run shall stand
           config:Config,         # task and model
           tokenizer,             # with which the model's vocabulary agrees
@@ -288,7 +328,7 @@ def train(folder,                # where the run shall stand
     run.go(on_step)
     return folder
 
-# %% ../nbs/32_train.ipynb #c034
+# %% ../nbs/32_train.ipynb #c036
 def go_back(run:Run,   # a new one, whose folder has checkpoints
             ):
     "Take up the newest saved step that is whole; forget what was logged after it."
@@ -301,14 +341,14 @@ def go_back(run:Run,   # a new one, whose folder has checkpoints
         kept = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}") and json.loads(line)["step"] <= run.step]
         write_atomic(log, "".join(line + "\n" for line in kept))
 
-# %% ../nbs/32_train.ipynb #c035
+# %% ../nbs/32_train.ipynb #c037
 def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
-# %% ../nbs/32_train.ipynb #c039
+# %% ../nbs/32_train.ipynb #c041
 RECIPES = {
     "lm":        dict(tokenizer="bpe", vocab_size=2000, length=64, batch=32, epochs=3),
     "classify":  dict(tokenizer="word", vocab_size=20_000, length=200, batch=32, epochs=6),
@@ -341,7 +381,7 @@ SPECIAL = {   # (task, preset, architecture or language of the data) -> what dif
     ("chat", "en+zh"): dict(epochs=11), ("chat", "lstm"): dict(rate=1e-2), ("chat", "transformer"): dict(rate=1e-2, muon_rate=0.03, precision="fp32"),
 }
 
-# %% ../nbs/32_train.ipynb #c040
+# %% ../nbs/32_train.ipynb #c042
 def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vocabulary, Recipe, tokenizer kind and size
     "What to do for a task and a preset; `changes` are fields of Recipe, TaskConfig or the model."
     if task not in RECIPES: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(RECIPES)}")
@@ -357,7 +397,7 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm")
     return found, fields, Recipe(**recipe), chosen["tokenizer"], chosen["vocab_size"]
 
-# %% ../nbs/32_train.ipynb #c041
+# %% ../nbs/32_train.ipynb #c043
 def text_of(row):   # -> iterator of the texts that a tokenizer learns from
     "All text fields of a row."
     return (row[name] for name in ("text", "source", "target", "passage", "question", "summary", "user", "answer") if isinstance(row.get(name), str))

@@ -183,3 +183,41 @@ def test_an_epoch_shows_every_example_once():
     for epoch in (0, 3):
         seen = [row for at in range(task.per_epoch(examples, 5)) for row in task.batch(examples, step=epoch*task.per_epoch(examples, 5) + at, size=5, seed=1).rows]
         assert sorted(seen) == list(range(23))
+
+
+@pytest.mark.parametrize("task", ["lm", *ROWS])
+@pytest.mark.parametrize("architecture", ["gru", "lstm", "transformer"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(task, architecture, tmp_path):
+    "However unequal the parts' numbers of targets, and with a carried state."
+    if task == "lm": config, tokenizer, rows = lm_config(architecture, carry=architecture != "transformer"), TOKENIZER, TEXT
+    else:
+        texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
+        tokenizer, rows = Tokenizer.train("word" if task == "answer" else "char", texts), ROWS[task]
+        config = Config(task=TaskConfig(name=task, labels=["bad", "good"] if task == "classify" else []),
+                        model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0))
+    found = []
+    for parts in (1, 3):
+        run = Run(tmp_path, config, tokenizer, rows, rows, Recipe(steps=3, batch=7, precision="fp32", accumulate=parts))
+        run.model.double()
+        run.advance(); run.advance()
+        found.append([p.detach().clone() for p in run.model.parameters()] + list(run.state.tensors if run.state else ()))
+    assert len(found[0]) == len(found[1])
+    for whole, parts in zip(*found): torch.testing.assert_close(parts, whole, rtol=0, atol=1e-9)
+
+
+def test_a_full_memory_halves_the_parts(tmp_path):
+    "And gives the step that a larger memory would have given."
+    weights = []
+    for most in (8, 2):
+        run = Run(tmp_path, lm_config("lstm", carry=True, dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=3, batch=8, precision="fp32"))
+        whole = run.task.loss
+        def loss(model, batch, state=None):
+            if len(batch.target) > most: raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+            return whole(model, batch, state)
+        run.task.loss = loss
+        run.advance(); run.advance()
+        weights.append([p.detach().clone() for p in run.model.parameters()])
+    assert run.parts == 4
+    for a, b in zip(*weights): torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+    run.task.loss = lambda *_: (_ for _ in ()).throw(RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else"): run.advance()

@@ -2,8 +2,8 @@
 
     LMNB_DATA=... python tests/bench/scan.py [--dry] [--only ocr|lines|speech|digits]
 
-Pages: the text is compared without white space. `pages` joins the printed lines in our reading order (the truth keeps its hyphens at line
-ends); `text` is what a reader gets, against the truth with its hyphens undone by the same rule. Peer: RapidOCR's own lines as they come.
+Pages: the text is compared without white space. "Lines in order" joins the printed lines in our reading order (the truth keeps its
+hyphens at line ends); "running text" is what a reader gets, against the truth with its hyphens undone by the same rule. Peer: RapidOCR's own lines as they come.
 Speech: words, lower case, no punctuation, as in the transcripts. Peer: pocketsphinx with its own settings, on the same files.
 What differs from its own settings (peak at 0.9, language weight 5.0) was chosen on these same 22 files.
 """
