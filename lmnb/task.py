@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from .batch import buckets, pad, score_windows, stream_step, windows
+from .batch import IdStream, buckets, pad, score_windows, stream_step, windows
 from .checkpoint import TaskConfig
 from .core import InputError, UsageError, patch
-from .tokenize import ASSISTANT, BOS, CHINESE, EOS, SEP, UNK, USER, WORD
+from .tokenize import ASSISTANT, BOS, CHINESE, EOS, SEP, UNK, USER, WORD, Shards
 
 # %% ../nbs/31_task.ipynb #c005
 NOTHING = -100
@@ -84,7 +84,10 @@ def score(self:Task, model, examples):   # -> dict with `loss` (mean per target)
 class LanguageModel(Task):
     "Predict the next token, everywhere."
     def examples(self, rows):   # -> 1-D int64 tensor
-        "All texts as one stream."
+        "All texts as one stream; ids on disk (`Shards`) stay there. Raises `UsageError` where another tokenizer made them."
+        if isinstance(rows, Shards):
+            if rows.tokenizer().to_dict() != self.tokenizer.to_dict(): raise UsageError(f"{rows.folder} was made with another tokenizer: use the one that it holds")
+            return IdStream(rows.ids)
         encoded = self.tokenizer.encode_batch([row["text"] for row in rows])
         end = [EOS] if len(encoded) > 1 else []
         return torch.from_numpy(np.concatenate([np.array(ids + end, np.int64) for ids in encoded] or [np.zeros(0, np.int64)]))

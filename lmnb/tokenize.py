@@ -113,7 +113,9 @@ def best(self:Merger):   # -> the next pair, or None
         heapq.heappush(self.heap, (now, pair))
 
 @patch
-def merge(self:Merger, pair):
+def merge(self:Merger,
+          pair,   # (left, right)
+          ):
     "Make a pair one symbol, in the words that have it."
     new = self.join(*pair)
     self.number.setdefault(new, len(self.number))
@@ -376,7 +378,10 @@ def wordpiece_engine(texts,        # iterator of str to learn from
 
 # %% ../nbs/13_tokenize.ipynb #c044
 @patch
-def control_parts(self:Tokenizer, text:str, allow_special):   # -> list of (start, end, id or None)
+def control_parts(self:Tokenizer,
+                  text:str,        # to look through
+                  allow_special,   # True for all, or names
+                  ):               # -> list of (start, end, id or None)
     "Where a text holds control tokens that are allowed; raises `UsageError` for a name that is none."
     names = self.controls if allow_special is True else allow_special or ()
     for name in names:
@@ -388,7 +393,9 @@ def control_parts(self:Tokenizer, text:str, allow_special):   # -> list of (star
     return parts + [(at, len(text), None)]
 
 @patch
-def plain_spans(self:Tokenizer, text:str):   # -> ids, [(start, end)]
+def plain_spans(self:Tokenizer,
+                text:str,   # to encode
+                ):   # -> ids, [(start, end)]
     "Ids and places of a text without control tokens."
     if self.kind == "word":
         spans = word_spans(text)
@@ -399,7 +406,11 @@ def plain_spans(self:Tokenizer, text:str):   # -> ids, [(start, end)]
 
 # %% ../nbs/13_tokenize.ipynb #c045
 @patch
-def encode_spans(self:Tokenizer, text:str, *, allow_special=()):   # -> ids, [(start, end)] in characters of `text`
+def encode_spans(self:Tokenizer,
+                 text:str,            # to encode
+                 *,
+                 allow_special=(),    # control tokens that the text may produce; True: all
+                 ):                   # -> ids, [(start, end)] in characters of `text`
     "Ids, and where in the text each came from (question answering needs it)."
     if not allow_special: return self.plain_spans(text)
     ids, spans = [], []
@@ -411,19 +422,29 @@ def encode_spans(self:Tokenizer, text:str, *, allow_special=()):   # -> ids, [(s
     return ids, spans
 
 @patch
-def encode(self:Tokenizer, text:str, *, allow_special=()):   # -> list of ids
+def encode(self:Tokenizer,
+           text:str,            # to encode
+           *,
+           allow_special=(),    # control tokens that the text may produce; True: all
+           ):                   # -> list of ids
     "Text to ids, without control ids unless they are allowed."
     return self.encode_spans(text, allow_special=allow_special)[0]
 
 @patch
-def encode_batch(self:Tokenizer, texts, *, allow_special=()):   # -> list of lists of ids
+def encode_batch(self:Tokenizer,
+                 texts,               # iterable of str
+                 *,
+                 allow_special=(),    # control tokens that the texts may produce; True: all
+                 ):                   # -> list of lists of ids
     "Many texts at once; the engine's kinds use every core."
     if allow_special or self.kind in ("char", "word"): return [self.encode(text, allow_special=allow_special) for text in texts]
     return [found.ids for found in self.engine.encode_batch_fast(list(map(sound, texts)), add_special_tokens=False)]
 
 # %% ../nbs/13_tokenize.ipynb #c047
 @patch
-def decode(self:Tokenizer, ids):   # -> str
+def decode(self:Tokenizer,
+           ids,   # list or tensor of ids
+           ):     # -> str
     "Ids to text; control ids are left out, except `<unk>`, which is shown."
     unknown = self.roles.get("<unk>")
     hidden = set(self.roles.values()) - {unknown}
@@ -445,7 +466,11 @@ def token_text(token:str,   # in GPT-2's letters
     except UnicodeDecodeError: return f"<{data.hex(' ').upper()}>"
 
 @patch
-def pieces(self:Tokenizer, text:str, *, allow_special=()):   # -> list of (token, start, end)
+def pieces(self:Tokenizer,
+           text:str,            # to encode
+           *,
+           allow_special=(),    # control tokens that the text may produce; True: all
+           ):                   # -> list of (token, start, end)
     "The tokens of a text and where each stands, for a display."
     ids, spans = self.encode_spans(text, allow_special=allow_special)
     controls = set(self.roles.values())
@@ -630,7 +655,7 @@ def seal_shards(folder,      # where the shards stand
     files = {name: entry for row in rows for name, entry in row["files"].items()} | file_entry(Path(folder), "tokenizer.json")
     totals = {key: sum(row[key] for row in rows) for key in ("documents", "tokens", "characters")}
     manifest = {"format": 1, "kind": "token shards", "dtype": id_type(tokenizer).str, "vocab_size": tokenizer.vocab_size, "eos": tokenizer.eos, **totals,
-                "shards": [{key: row[key] for key in ("documents", "tokens", "characters")} for row in rows], "files": files}
+                "shards": [{key: row[key] for key in ("documents", "tokens")} for row in rows], "files": files}
     write_atomic(Path(folder)/"manifest.json", json.dumps(manifest, indent=1))
     return manifest
 
@@ -656,7 +681,8 @@ def encode_corpus(docs,                         # iterator of Document, or of st
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
-def write_shards(docs, tokenizer,   # as in encode_corpus
+def write_shards(docs,              # as in encode_corpus
+                 tokenizer,         # as in encode_corpus
                  folder,            # one that exists
                  shard_tokens,      # a shard is closed when it has so many
                  on_step,           # progress, or None
