@@ -7,10 +7,10 @@ import functools, json, re
 import streamlit as st
 
 from lmnb.core import LmnbError, asset
-from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, probabilities, quality_against,
-                          score_bars, side_by_side, step_bars)
+from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
+                          quality_against, score_bars, side_by_side, step_bars)
 from lmnb.serve import (QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, examples, fate_of, find_documents,
-                        find_runs, main_score, open_run, pieces_in, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+                        find_runs, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -542,8 +542,10 @@ def data_pieces():
     if not (text.strip() and chosen): return st.info(t("type_something"))
     rows = tokenizer_rows({name: at_hand[name] for name in chosen}, text)
     st.subheader(t("fertility"))
-    st.dataframe([{t("column_tokenizer"): names[row["name"]], t("column_vocabulary"): row["vocabulary"], t("column_tokens"): row["tokens"], t("column_per_token"): f"{row['per_token']:.2f}",
-                   t("column_bytes"): f"{row['bytes_per_token']:.2f}", t("column_unknown"): row["unknown"], t("column_whole"): t("yes" if row["whole"] else "no")} for row in rows], hide_index=True)
+    ratio = lambda row, key, form=".2f": "–" if row[key] is None else format(row[key], form)
+    st.dataframe([{t("column_tokenizer"): names[row["name"]], t("column_vocabulary"): row["vocabulary"], t("column_tokens"): row["tokens"], t("column_per_word"): ratio(row, "tokens_per_word"),
+                   t("column_per_character"): ratio(row, "tokens_per_character"), t("column_bytes"): ratio(row, "bytes_per_token"), t("column_split"): ratio(row, "words_split", ".0%"),
+                   t("column_unknown"): ratio(row, "unknown", ".0%"), t("column_whole"): t("yes" if row["whole"] else "no")} for row in rows], hide_index=True)
     st.caption(t("fertility_note"))
     for row in rows:
         title = f"{names[row['name']]} · {t('pieces_facts', tokens=row['tokens'], vocabulary=short(row['vocabulary']))}"

@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'MARKERS', 'DASHES', 'WORDS', 'FONT', 'FATES', 'SIGNS', 'PARTS', 'BOX', 'TINTS', 'architecture_of', 'word',
            'styled', 'learning_curves', 'whiskers', 'log_axis', 'quality_against', 'score_bars', 'probabilities',
            'heat_map', 'confusion', 'attention_map', 's_curve', 'step_bars', 'length_bars', 'count_bars', 'visible',
-           'marked', 'changes', 'side_by_side', 'coloured_pieces']
+           'marked', 'changes', 'side_by_side', 'pieces_in', 'coloured_pieces']
 
 # %% ../nbs/50_figures.ipynb #c002
 import html, math, re
@@ -285,6 +285,17 @@ def side_by_side(*columns,   # (title, HTML that is already escaped)
     return f'<div style="display:flex;flex-wrap:wrap;gap:14px">{"".join(cells)}</div>'
 
 # %% ../nbs/50_figures.ipynb #c041
+def pieces_in(tokenizer,   # of lmnb.tokenize
+              text:str,    # any
+              ):           # -> list of (text of the piece, id or None for text that is left out, whether it is known)
+    "A text as the tokenizer cuts it; several tokens for the bytes of one character: the first shows it, the others are empty."
+    found, at, unknown = [], 0, tokenizer.roles.get("<unk>")
+    for id, (start, end) in zip(*tokenizer.encode_spans(text)):
+        if start > at: found.append((text[at:start], None, True))
+        found.append((text[max(start, at):end], id, id != unknown))
+        at = max(at, end)
+    return found + ([(text[at:], None, True)] if at < len(text) else [])
+
 TINTS = ("rgba(0,114,178,.22)", "rgba(230,159,0,.28)", "rgba(0,158,115,.22)", "rgba(204,121,167,.28)")
 
 def coloured_pieces(pieces,          # (text of the piece; its id, or None for text between pieces; whether it is known)

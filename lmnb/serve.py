@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'REPLAYED', 'UPLOAD', 'PREPARE',
-           'SAMPLED', 'LEARN', 'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config',
-           'progress_of', 'read_run', 'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines',
-           'token_losses', 'text_stream', 'scores_of_losses', 'evaluate_lm', 'baseline_lm', 'shared_tokenizer',
-           'tokens_per_second', 'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run',
-           'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score',
-           'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for',
-           'StepRow', 'CorpusReport', 'Corpus', 'corpora_dir', 'read_corpus', 'corpora', 'stages', 'step_rows',
-           'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload',
-           'prepare_upload', 'upload_name', 'sample_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers',
-           'pieces_in', 'tokenizer_rows']
+           'LEARN', 'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of',
+           'read_run', 'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines', 'token_losses',
+           'text_stream', 'scores_of_losses', 'evaluate_lm', 'baseline_lm', 'shared_tokenizer', 'tokens_per_second',
+           'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash',
+           'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie',
+           'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport',
+           'Corpus', 'corpora_dir', 'read_corpus', 'corpora', 'stages', 'step_rows', 'fate_of', 'find_documents',
+           'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload', 'upload_name',
+           'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -36,7 +35,7 @@ from .figures import architecture_of
 from .generate import Sampling, generate, stream_ids, stream_text
 from .pipeline import fate, lookup, search
 from .task import NOTHING, task_of
-from .tokenize import BOS, EOS, UNK, Tokenizer, load_tokenizer
+from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
 
 # %% ../nbs/52_serve.ipynb #c005
@@ -750,7 +749,6 @@ def upload_name(path):   # a result -> str, empty where it was not uploaded
     return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else str(names[0])
 
 # %% ../nbs/52_serve.ipynb #c063
-SAMPLED = ("char", "word", "bpe")
 LEARN = """
 import json, sys
 task = json.load(sys.stdin)
@@ -759,7 +757,7 @@ from lmnb.serve import learn_tokenizers
 learn_tokenizers(task["out"])
 """
 
-def sample_texts():   # -> list of str
+def embedded_texts():   # -> list of str
     "English and Chinese sentences of the embedded sets, about as much of each."
     english = [row["text"] for row in load_dataset("topics").parts["train"]][:3000]
     pairs = [row["target"] for row in load_dataset("translate_en_zh").parts["train"]]
@@ -767,14 +765,14 @@ def sample_texts():   # -> list of str
 
 def learn_tokenizers(out):   # an empty folder
     "A tokenizer of every kind, 4,000 tokens each."
-    texts = sample_texts()
-    for kind in SAMPLED:
+    texts = embedded_texts()
+    for kind in KINDS:
         (Path(out)/kind).mkdir()
         Tokenizer.train(kind, texts, vocab_size=4000).save(Path(out)/kind)
 
 def sample_tokenizers():   # -> name -> Tokenizer
     "One of each kind, learned from the same text; made in a worker when they are first asked for."
-    folder = home()/"tokenizers"/f"sample-{stable_hash([SAMPLED, [sha256_file(sys.modules[part].__file__) for part in ('lmnb.tokenize', 'lmnb.collect')]])[:12]}"
+    folder = home()/"tokenizers"/f"sample-{stable_hash([KINDS, [sha256_file(sys.modules[part].__file__) for part in ('lmnb.tokenize', 'lmnb.collect')]])[:12]}"
     if not folder.is_dir():
         folder.parent.mkdir(exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".sample-", dir=folder.parent))
@@ -782,7 +780,7 @@ def sample_tokenizers():   # -> name -> Tokenizer
             in_worker(LEARN, {"out": str(work)}, folder=work, seconds=300)
             if not folder.is_dir(): work.rename(folder)
         finally: shutil.rmtree(work, ignore_errors=True)
-    return {kind: load_tokenizer(folder/kind) for kind in SAMPLED}
+    return {kind: load_tokenizer(folder/kind) for kind in KINDS}
 
 def run_tokenizers():   # -> name of a data set -> Tokenizer
     "The tokenizers of the whole runs, each once; runs of one data set share theirs."
@@ -794,25 +792,9 @@ def run_tokenizers():   # -> name of a data set -> Tokenizer
     return found
 
 # %% ../nbs/52_serve.ipynb #c064
-def pieces_in(tokenizer,   # Tokenizer
-              text:str,    # any
-              ):           # -> list of (text of the piece, id or None for text that is left out, whether it is known)
-    "A text as the tokenizer cuts it; several tokens for the bytes of one character: the first shows it, the others are empty."
-    found, at = [], 0
-    for id, (start, end) in zip(*tokenizer.encode_spans(text)):
-        if start > at: found.append((text[at:start], None, True))
-        found.append((text[max(start, at):end], id, id != UNK))
-        at = max(at, end)
-    return found + ([(text[at:], None, True)] if at < len(text) else [])
-
 def tokenizer_rows(tokenizers:dict,   # name -> Tokenizer
                    text:str,          # any
-                   ):                 # -> list of dicts: name, vocabulary, tokens, per_token (characters), bytes_per_token, unknown, whole
+                   ):                 # -> list of dicts: name, vocabulary, whole, and what `fertility` counts
     "How many tokens a text costs, and whether it comes back whole."
-    rows = []
-    for name, tokenizer in tokenizers.items():
-        ids = tokenizer.encode(text)
-        n = max(len(ids), 1)
-        rows.append({"name": name, "vocabulary": tokenizer.vocab_size, "tokens": len(ids), "per_token": len(text)/n, "bytes_per_token": len(text.encode("utf-8", "replace"))/n,
-                     "unknown": ids.count(UNK), "whole": tokenizer.decode(ids) == text})
-    return rows
+    return [{"name": name, "vocabulary": tokenizer.vocab_size, "whole": tokenizer.decode(tokenizer.encode(text)) == text, **fertility(tokenizer, [text])}
+            for name, tokenizer in tokenizers.items()]
