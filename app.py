@@ -400,18 +400,19 @@ def chat_examples(data, chosen, turns):
 def data():
     "A corpus: its report, one document, its duplicates; tokenizers on a text; and the reader's own files."
     views = {"report": data_report, "fate": data_fate, "twins": data_twins, "pieces": data_pieces, "upload": data_upload}
+    names = {view: t(f"data_{view}") for view in views}
     view = st.segmented_control(t("data_view"), list(views), default=from_url("view", views), required=True, key="view", label_visibility="collapsed",
-                                format_func=lambda view: t(f"data_{view}"), on_change=to_url, args=("view",))
+                                format_func=names.get, on_change=to_url, args=("view",))
     if view in ("pieces", "upload"): return views[view]()
-    found = corpora()
-    for corpus in found:
+    listed = corpora()
+    for corpus in listed:
         if not corpus.ok: st.warning(t("corpus_broken", name=corpus.name, why=corpus.status, command=corpus.mend), icon=":material/build:")
-    whole = {place_of(corpus): corpus for corpus in found if corpus.ok}
+    whole = {place_of(corpus): corpus for corpus in listed if corpus.ok}
     if not whole:
-        if not found: st.info(t("corpus_missing", command="lmnb quickstart --only lm"), icon=":material/lightbulb:")
+        if not listed: st.info(t("corpus_missing", command="lmnb quickstart --only lm"), icon=":material/lightbulb:")
         return
     places = list(whole)
-    corpus = whole[st.selectbox(t("corpus"), places, places.index(from_url("corpus", whole)), key="corpus", format_func=lambda place: whole[place].name, on_change=to_url, args=("corpus",))]
+    corpus = whole[st.selectbox(t("corpus"), places, places.index(from_url("corpus", whole)), key="corpus", format_func={place: found.name for place, found in whole.items()}.get, on_change=to_url, args=("corpus",))]
     if view == "report" or corpus.documents: views[view](corpus)
     else: st.info(t("corpus_bare"), icon=":material/lightbulb:")
 
@@ -464,7 +465,8 @@ def data_report(corpus):
 
 def show_unreadable(corpus, most=5):
     "One sentence for each file that could not be read."
-    found = unreadable(corpus)
+    try: found = unreadable(corpus)
+    except LmnbError as error: return st.warning(str(error), icon=":material/error:")
     for name, why in found[:most]: st.warning(t("unreadable", name=escaped(tail(name)), why=escaped(why)), icon=":material/error:")
     if len(found) > most: st.caption(t("unreadable_more", n=len(found) - most))
 
@@ -485,12 +487,12 @@ def data_fate(corpus):
     "Find a document, and see what each step made of it."
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     text = left.text_input(t("find"), key="find", help=t("find_help"), bind="query-params")
-    removing = [row["step"] for row in step_rows(corpus) if row["dropped"] + row["quarantined"]]
-    step = right.selectbox(t("removed_by"), ["", *dict.fromkeys(removing)], format_func=lambda step: t("removed_at", step=step) if step else t("anything"))
+    steps = {"": t("anything")} | {row["step"]: t("removed_at", step=row["step"]) for row in step_rows(corpus) if row["dropped"] + row["quarantined"]}
+    step = right.selectbox(t("removed_by"), list(steps), format_func=steps.get)
     docs = {doc.id: doc for doc in find_documents(corpus, text, step=step)}
     if not docs: return st.info(t("found_none"))
-    label = lambda id: f"{clip(docs[id].text, 70) or '–'} · {t('fate_' + docs[id].meta.get('fate', 'kept'))}"
-    doc = docs[st.selectbox(t("document"), list(docs), format_func=label)]
+    labels = {id: f"{clip(doc.text, 70) or '–'} · {name_of('fate', doc.meta.get('fate', 'kept'))}" for id, doc in docs.items()}
+    doc = docs[st.selectbox(t("document"), list(docs), format_func=labels.get)]
     st.caption(t("fate_facts", source=doc.source.replace("`", "'"), kind=escaped(doc.kind), id=doc.id))
     show_fate(fate_of(corpus, doc.id))
 
@@ -515,8 +517,8 @@ def data_twins(corpus):
     "A family of duplicates, side by side."
     families = twins(corpus)
     if not families: return st.info(t("twins_none"))
-    number = st.selectbox(t("twins"), range(len(families)), format_func=lambda i: t("twins_label", text=clip(families[i][0].text, 70), n=len(families[i][1])))
-    kept, gone = families[number]
+    labels = [t("twins_label", text=clip(kept.text, 70), n=len(gone)) for kept, gone in families]
+    kept, gone = families[st.selectbox(t("twins"), range(len(families)), format_func=labels.__getitem__)]
     for doc in gone[:5]:
         alike = doc.meta.get("similarity")
         title = t("twin_exact", source=tail(doc.source)) if alike is None else t("twin_near", source=tail(doc.source), similarity=f"{alike:.2f}")
@@ -557,8 +559,9 @@ def data_upload():
     "Files from the reader, read in a process of its own; then their report."
     st.caption(t("upload_limits", **UPLOAD))
     left, right = st.columns(2, vertical_alignment="bottom")
-    what = left.segmented_control(t("upload_what"), ["files", "folder"], default="files", required=True, format_func=lambda what: t(f"upload_{what}"))
-    rules = right.selectbox(t("rules"), list(RULES), format_func=lambda rules: name_of("rules", rules))
+    kinds, sets = {"files": t("upload_files"), "folder": t("upload_folder")}, {rules: name_of("rules", rules) for rules in RULES}
+    what = left.segmented_control(t("upload_what"), list(kinds), default="files", required=True, format_func=kinds.get)
+    rules = right.selectbox(t("rules"), list(sets), format_func=sets.get)
     files = st.file_uploader(t("upload_label"), accept_multiple_files=True if what == "files" else "directory", max_upload_size=UPLOAD["megabytes"], key=f"upload_{what}")
     if files and st.button(t("upload_go"), type="primary", icon=":material/play_arrow:"):
         with st.spinner(t("upload_working")): st.session_state["uploaded"] = str(prepare_upload([(file.name, file.getvalue()) for file in files], rules=rules).path)

@@ -891,6 +891,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                             'lmnb.serve.token_losses': ('serve.html#token_losses', 'lmnb/serve.py'),
                             'lmnb.serve.tokenizer_rows': ('serve.html#tokenizer_rows', 'lmnb/serve.py'),
                             'lmnb.serve.tokens_per_second': ('serve.html#tokens_per_second', 'lmnb/serve.py'),
+                            'lmnb.serve.told_plainly': ('serve.html#told_plainly', 'lmnb/serve.py'),
                             'lmnb.serve.twins': ('serve.html#twins', 'lmnb/serve.py'),
                             'lmnb.serve.unreadable': ('serve.html#unreadable', 'lmnb/serve.py'),
                             'lmnb.serve.upload_name': ('serve.html#upload_name', 'lmnb/serve.py'),

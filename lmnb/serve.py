@@ -10,12 +10,12 @@ __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS',
            'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash',
            'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie',
            'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport',
-           'Corpus', 'corpora_dir', 'read_corpus', 'corpora', 'stages', 'step_rows', 'fate_of', 'find_documents',
-           'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload', 'upload_name',
-           'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'Corpus', 'corpora_dir', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
+           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
+           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
-import json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
+import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -551,6 +551,7 @@ class StepRow(BaseModel, strict=True):
         if self.entered != self.kept + self.dropped + self.quarantined or self.changed > self.kept: raise ValueError("the counts do not add up")
         return self
 
+# %% ../nbs/52_serve.ipynb #c048
 class CorpusReport(BaseModel, strict=True):
     "A report; one of few documents, without their languages and lengths, has only the steps."
     steps: list[StepRow]
@@ -562,6 +563,7 @@ class CorpusReport(BaseModel, strict=True):
     sources: dict[str, NonNegativeInt] = {}
     lengths: dict[str, NonNegativeInt] = {}
 
+# %% ../nbs/52_serve.ipynb #c049
 @dataclass(frozen=True)
 class Corpus:
     "A result of the data stage as a page shows it. `status` is ok, or one sentence; `mend` is the command that helps."
@@ -575,7 +577,7 @@ class Corpus:
     @property
     def ok(self): return self.status == "ok"
 
-# %% ../nbs/52_serve.ipynb #c048
+# %% ../nbs/52_serve.ipynb #c050
 def corpora_dir():   # -> Path
     "Where results of the data stage are looked for, one folder each: `corpora` under `LMNB_HOME`."
     return home()/"corpora"
@@ -591,6 +593,7 @@ def read_corpus(path):   # folder with a report.json -> Corpus; never raises for
     except (CorruptError, ValidationError): return Corpus(path, name, status="report.json is damaged", mend=mend)
     return Corpus(path, upload_name(path) or name, report, (path/"manifest.json").is_file())
 
+# %% ../nbs/52_serve.ipynb #c051
 def corpora():   # -> list of Corpus, the newest first
     "All results of the data stage, whole or broken; a stage that another one stands on is shown as part of that one."
     folders = {path.parent for depth in ("*", "*/*") for name in ("report.json", ".work") for path in corpora_dir().glob(f"{depth}/{name}")}
@@ -600,7 +603,7 @@ def corpora():   # -> list of Corpus, the newest first
     folders += [path.parent for path in runs_dir().glob("*/report.json")]
     return [read_corpus(folder) for folder in sorted(folders, key=lambda folder: (-folder.stat().st_mtime, folder))]
 
-# %% ../nbs/52_serve.ipynb #c050
+# %% ../nbs/52_serve.ipynb #c053
 def stages(folder):   # result of a stage -> list of folders, the first stage first
     "The chain of stages that ends in a folder; it is followed as long as each stands on one other."
     chain = [Path(folder).resolve()]
@@ -613,15 +616,27 @@ def stages(folder):   # result of a stage -> list of folders, the first stage fi
         if len(above) != 1: return chain
         chain.insert(0, above.pop())
 
+# %% ../nbs/52_serve.ipynb #c054
 def step_rows(corpus:Corpus):   # a whole one -> list of dicts: stage, and the fields of StepRow
     "Every step from the first stage on; each stage's input is the output of the one above."
     reports = [read_corpus(path) for path in stages(corpus.path)[:-1]] + [corpus]
     reports = reports[max((i + 1 for i, one in enumerate(reports) if not one.ok), default=0):]      # a chain with a hole begins below it
     return [{"stage": one.path.name, **row.model_dump()} for number, one in enumerate(reports) for row in one.report.steps[min(number, 1):]]
 
-# %% ../nbs/52_serve.ipynb #c053
+# %% ../nbs/52_serve.ipynb #c057
+def told_plainly(function):   # of a corpus and more -> the same, whose failures on damaged files are one sentence
+    "Files that were changed or deleted behind the report's back are a `CorruptError` with the command that helps."
+    @functools.wraps(function)
+    def guarded(corpus, *args, **options):
+        try: return function(corpus, *args, **options)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptError(f"{corpus.name} is damaged or no longer whole; to make it again: lmnb clean SOURCE --out {shlex.quote(str(corpus.path))}") from error
+    return guarded
+
+# %% ../nbs/52_serve.ipynb #c058
 REPLAYED = {"lmnb.clean": ("CLEANING", "steps_of", "step_of"), "lmnb.dedup": ("DEDUP", "exact", "lines", "near", "Exact", "Lines", "Near")}
 
+@told_plainly
 def fate_of(corpus:Corpus,   # one with documents
             id:str,          # of a document
             ):               # -> list of dicts, as `lmnb.pipeline.fate` gives them
@@ -633,6 +648,8 @@ def fate_of(corpus:Corpus,   # one with documents
             if attribute not in REPLAYED.get(module, ()): raise InputError(f"{name} is a step that this page does not run: use lmnb.pipeline.fate in Python")
     return fate(corpus.path, id)
 
+# %% ../nbs/52_serve.ipynb #c059
+@told_plainly
 def find_documents(corpus:Corpus,   # one with documents
                    text:str="",     # part of a text, or an id
                    *,
@@ -648,11 +665,13 @@ def find_documents(corpus:Corpus,   # one with documents
             found[doc.id] = doc
     return list(found.values())
 
-# %% ../nbs/52_serve.ipynb #c056
+# %% ../nbs/52_serve.ipynb #c062
 def unreadable(corpus:Corpus):   # one with documents -> list of (file, reason)
     "What was collected but could not be read."
     return [(doc.source.removeprefix("files/"), str(doc.meta.get("reason", "?"))) for doc in find_documents(corpus, step="read") + find_documents(corpus, step="input")]
 
+# %% ../nbs/52_serve.ipynb #c063
+@told_plainly
 def twins(corpus:Corpus,   # one with documents
           *,
           most:int=100,    # families, the largest first
@@ -661,13 +680,13 @@ def twins(corpus:Corpus,   # one with documents
     rows = []
     for folder in stages(corpus.path):
         path = folder/"clusters.jsonl"
-        try: rows += [(folder, row["kept"], [member["id"] for member in row["members"]]) for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())] if path.is_file() else []
-        except (ValueError, KeyError, TypeError) as error: raise CorruptError(f"{folder.name}/clusters.jsonl is damaged: run the stage again") from error
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows += [(folder, row["kept"], [member["id"] for member in row["members"]]) for row in map(json.loads, lines)]
     rows = sorted(rows, key=lambda row: -len(row[2]))[:most]
     texts = {folder: lookup(folder, {id for at, kept, members in rows if at == folder for id in (kept, *members[:20])}) for folder in {row[0] for row in rows}}
     return [(texts[at][kept][1], [texts[at][id][1] for id in members if id in texts[at]]) for at, kept, members in rows if kept in texts[at]]
 
-# %% ../nbs/52_serve.ipynb #c059
+# %% ../nbs/52_serve.ipynb #c066
 UPLOAD = {"files": 50, "megabytes": 20, "seconds": 300, "memory": 4}    # files and megabytes together; seconds; gigabytes for the worker
 PREPARE = """
 import json, sys
@@ -684,6 +703,7 @@ except LmnbError as error: sys.exit(f"lmnb: {error}")
 except MemoryError: sys.exit("lmnb: it needs more memory than is allowed")
 """
 
+# %% ../nbs/52_serve.ipynb #c067
 def in_worker(code:str,     # of a program that reads a task from standard input
               task:dict,    # for it
               *,
@@ -701,12 +721,13 @@ def in_worker(code:str,     # of a program that reads a task from standard input
     lines = [line for line in said.splitlines() if line.startswith("lmnb: ")]
     if process.returncode: raise InputError(lines[-1][6:] if lines else "the worker ended without a result, perhaps for want of memory: give less at once")
 
+# %% ../nbs/52_serve.ipynb #c068
 def end_group(process):   # a subprocess that leads a group
     "End a process and all that it has started."
     try: os.killpg(process.pid, signal.SIGKILL)
     except (AttributeError, ProcessLookupError, PermissionError): process.kill()
 
-# %% ../nbs/52_serve.ipynb #c060
+# %% ../nbs/52_serve.ipynb #c069
 def checked_upload(files):   # list of (name, bytes) -> list of (plain name, bytes); raises `InputError`
     "Within the limits, and under names that are only names."
     if not files: raise InputError("there is no file")
@@ -720,6 +741,7 @@ def checked_upload(files):   # list of (name, bytes) -> list of (plain name, byt
         found[plain] = data
     return list(found.items())
 
+# %% ../nbs/52_serve.ipynb #c070
 def prepare_upload(files,          # list of (name, bytes)
                    *,
                    rules="basic",  # a rule set of `lmnb.clean.RULES`
@@ -742,13 +764,14 @@ def prepare_upload(files,          # list of (name, bytes)
         finally: shutil.rmtree(work, ignore_errors=True)
     return read_corpus(final/"result")
 
+# %% ../nbs/52_serve.ipynb #c071
 def upload_name(path):   # a result -> str, empty where it was not uploaded
     "What an upload is called: its first file, and how many others."
     try: names = read_json(Path(path).parent/"upload.json")["files"]
     except (LmnbError, KeyError, TypeError): return ""
     return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else str(names[0])
 
-# %% ../nbs/52_serve.ipynb #c063
+# %% ../nbs/52_serve.ipynb #c074
 LEARN = """
 import json, sys
 task = json.load(sys.stdin)
@@ -759,7 +782,7 @@ learn_tokenizers(task["out"])
 
 def embedded_texts():   # -> list of str
     "English and Chinese sentences of the embedded sets, about as much of each."
-    english = [row["text"] for row in load_dataset("topics").parts["train"]][:3000]
+    english = [row["text"] for row in load_dataset("topics").parts["train"]][:2500]
     pairs = [row["target"] for row in load_dataset("translate_en_zh").parts["train"]]
     return english + pairs + [row["text"] for row in load_dataset("sentiment_zh").parts["train"]]
 
@@ -770,6 +793,7 @@ def learn_tokenizers(out):   # an empty folder
         (Path(out)/kind).mkdir()
         Tokenizer.train(kind, texts, vocab_size=4000).save(Path(out)/kind)
 
+# %% ../nbs/52_serve.ipynb #c075
 def sample_tokenizers():   # -> name -> Tokenizer
     "One of each kind, learned from the same text; made in a worker when they are first asked for."
     folder = home()/"tokenizers"/f"sample-{stable_hash([KINDS, [sha256_file(sys.modules[part].__file__) for part in ('lmnb.tokenize', 'lmnb.collect')]])[:12]}"
@@ -782,6 +806,7 @@ def sample_tokenizers():   # -> name -> Tokenizer
         finally: shutil.rmtree(work, ignore_errors=True)
     return {kind: load_tokenizer(folder/kind) for kind in KINDS}
 
+# %% ../nbs/52_serve.ipynb #c076
 def run_tokenizers():   # -> name of a data set -> Tokenizer
     "The tokenizers of the whole runs, each once; runs of one data set share theirs."
     found = {}
@@ -791,7 +816,7 @@ def run_tokenizers():   # -> name of a data set -> Tokenizer
             except LmnbError: continue                                  # the pages of models say what is wrong with it
     return found
 
-# %% ../nbs/52_serve.ipynb #c064
+# %% ../nbs/52_serve.ipynb #c077
 def tokenizer_rows(tokenizers:dict,   # name -> Tokenizer
                    text:str,          # any
                    ):                 # -> list of dicts: name, vocabulary, whole, and what `fertility` counts
