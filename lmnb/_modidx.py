@@ -733,6 +733,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                                'lmnb.pipeline._mapped': ('pipeline.html#_mapped', 'lmnb/pipeline.py'),
                                'lmnb.pipeline._modules': ('pipeline.html#_modules', 'lmnb/pipeline.py'),
                                'lmnb.pipeline._on_ray': ('pipeline.html#_on_ray', 'lmnb/pipeline.py'),
+                               'lmnb.pipeline._once': ('pipeline.html#_once', 'lmnb/pipeline.py'),
                                'lmnb.pipeline._parts': ('pipeline.html#_parts', 'lmnb/pipeline.py'),
                                'lmnb.pipeline._pass': ('pipeline.html#_pass', 'lmnb/pipeline.py'),
                                'lmnb.pipeline._planned': ('pipeline.html#_planned', 'lmnb/pipeline.py'),

@@ -457,13 +457,23 @@ def _planned(source, specs, folder, size, each, kind="documents"):
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     specs = json.loads(json.dumps(specs))
     owners = [i for i, spec in enumerate(specs) for _ in make_steps([spec])]
-    pieces = [piece for one in dict.fromkeys(map(str, sources)) if one != "-" for piece in pieces_of(one, size)]   # a wrong name is told before anything is written
+    pieces = _once(piece for one in dict.fromkeys(map(str, sources)) if one != "-" for piece in pieces_of(one, size))   # a wrong name is told before anything is written
     folder = swept(folder, kind, sources)
     if "-" in sources: pieces += pieces_of("-", size, scratch=folder/".work")
     plan = _Plan(folder, specs, make_steps(specs), owners, pieces, [None]*len(pieces))
     for position, value in each(hash_piece, pieces): plan.hashes[position] = value
     plan.decisions, plan.earlier = [{} for _ in pieces], [[] for _ in pieces]
     return plan
+
+def _once(pieces):
+    "What two sources name, a folder and a file in it, is read once: its documents would have the same ids."
+    seen, found = set(), []
+    for piece in pieces:
+        places = {(os.path.realpath(file), piece.get("start", 0)): file for file in piece.get("files", [piece.get("file", piece.get("name"))])}
+        new = [file for place, file in places.items() if place not in seen]
+        seen |= places.keys()
+        if new: found.append(piece | {"files": new, "bytes": sum(map(os.path.getsize, new))} if "files" in piece else piece)
+    return found
 
 def _key(plan, stop, *facts):
     "What a result depends on: these facts, the specs up to `stop` and their code."

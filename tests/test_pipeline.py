@@ -389,3 +389,13 @@ def test_the_command_says_what_is_wrong(source, tmp_path, arguments, code):
     found, out, err = lmnb(*arguments, cwd=tmp_path)
     assert found == code and len(err.strip().splitlines()) == 1, err
     assert not (tmp_path/"x/manifest.json").exists()
+
+
+def test_a_file_named_twice_is_read_once(tmp_path):
+    "A folder, a folder in it and a file in that: one document for each file."
+    (tmp_path/"g/sub").mkdir(parents=True)
+    (tmp_path/"g/sub/same.txt").write_text("This text is named three times.")
+    (tmp_path/"g/other.txt").write_text("Another good text stands here now.")
+    report = run_pipeline([tmp_path/"g", tmp_path/"g/sub/same.txt", tmp_path/"g/sub"], [], tmp_path/"out")
+    assert report["documents"] == 2
+    assert run_pipeline(tmp_path/"out", [EXACT, NEAR], tmp_path/"unique")["documents"] == 2
