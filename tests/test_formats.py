@@ -577,11 +577,11 @@ def test_a_pair_of_bytes_may_be_chance():
 
 
 def test_pages_and_files_have_one_detector():
-    from lmnb.web import page_text
-    assert formats.encoding_of is __import__("lmnb.web").web.encoding_of
+    from lmnb import web
+    assert formats.encoding_of is web.encoding_of
     late = b"<script>" + b"x = 1;\n"*20_000 + b"</script><p>"
     for text, encoding, found in ((POEM, "gbk", "gb18030"), (TRADITIONAL, "big5", "big5"), ("Größe, schön und für alle", "latin-1", "cp1252"), (POEM, "utf-8", "utf-8")):
-        assert page_text(late + text.encode(encoding)) == (late.decode() + text, found)
+        assert web.page_text(late + text.encode(encoding)) == (late.decode() + text, found)
     assert encoding_of(POEM.encode("gbk"), declared="ISO-8859-1") == "gb18030"               # a server that says so of everything
 
 
@@ -772,7 +772,8 @@ def test_a_file_whose_name_is_no_utf_8(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("its text")
     doc, = read(tmp_path)
     assert doc.text == "its text" and doc.source.endswith("/\\xff.txt")
-    run = subprocess.run([sys.executable, "-m", "lmnb.cli", "collect", str(tmp_path), "--out", str(tmp_path / "out")], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", "from lmnb.cli import main; main()", "collect", str(tmp_path), "--out", str(tmp_path.parent / "out")], capture_output=True, text=True,
+                         env={**os.environ, "LMNB_HOME": str(tmp_path.parent / "home")})
     assert run.returncode == 0, run.stderr
 
 
