@@ -514,7 +514,7 @@ def write_clusters(path,              # JSON lines to write, one family each
     wanted = set(found) | {name for others in found.values() for name, _ in others}
     seen = {doc.id: dict(id=doc.id, source=doc.source, text=doc.text[:excerpt]) for doc in docs if doc.id in wanted}
     rows = [dict(kept=seen[kept], others=[seen[name] | {"similarity": alike} for name, alike in others]) for kept, others in found.items() if kept in seen]
-    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "backslashreplace"))
     return len(rows)
 
 # %% ../nbs/12_dedup.ipynb #c066

@@ -111,7 +111,7 @@ def pieces_of(source,         # a folder or file of documents, or anything that 
     "Cut a source into pieces; raises `InputError` where it does not exist or is the unfinished result of a stage."
     path = Path(source)
     if str(source) == "-": return [_spooled(Path(scratch)/"stdin")]
-    if re.match("https?://|hf:", str(source)) or str(source) in names() and not path.exists(): return [{"form": "source", "name": str(source), "bytes": 0}]
+    if re.match("(?i:https?)://|hf:", str(source)) or str(source) in names() and not path.exists(): return [{"form": "source", "name": str(source), "bytes": 0}]
     if path.is_dir() and ((path/"manifest.json").is_file() or (path/".work").is_dir()):
         return [piece for file in document_files(path) for piece in _parts(file, size)]
     if path.is_file() and ours(path): return _parts(path, size)
@@ -318,7 +318,7 @@ def hash_piece(piece:dict):   # of `pieces_of` -> hexadecimal digits
     if piece["form"] == "source": return sha256_text(piece["name"] + (load_dataset(piece["name"]).hash if piece["name"] in names() else ""))
     digest = hashlib.sha256()
     for file in piece.get("files") or [piece["file"]]:
-        if piece["form"] == "files": digest.update(f"{file}\0".encode())
+        if piece["form"] == "files": digest.update(os.fsencode(file) + b"\0")
         with open(file, "rb") as data:
             data.seek(piece.get("start", 0))
             left = piece.get("end", 2**63) - piece.get("start", 0)
