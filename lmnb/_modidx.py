@@ -758,6 +758,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                                'lmnb.pipeline.fate': ('pipeline.html#fate', 'lmnb/pipeline.py'),
                                'lmnb.pipeline.grouped': ('pipeline.html#grouped', 'lmnb/pipeline.py'),
                                'lmnb.pipeline.hash_piece': ('pipeline.html#hash_piece', 'lmnb/pipeline.py'),
+                               'lmnb.pipeline.known_steps': ('pipeline.html#known_steps', 'lmnb/pipeline.py'),
                                'lmnb.pipeline.line_of': ('pipeline.html#line_of', 'lmnb/pipeline.py'),
                                'lmnb.pipeline.lookup': ('pipeline.html#lookup', 'lmnb/pipeline.py'),
                                'lmnb.pipeline.make_steps': ('pipeline.html#make_steps', 'lmnb/pipeline.py'),
