@@ -118,10 +118,11 @@ def run_stage(name,        # of the stage
               ):
     "Run a stage and say what became of every document."
     from lmnb.clean import report_of
-    from lmnb.pipeline import run_pipeline
+    from lmnb.pipeline import note_corpus, run_pipeline
     out, progress = Path(out or f"{name}.jsonl"), Progress()
     options = engine_options(name, progress, *engine)
     report = (run_into_file if out.suffix == ".jsonl" else run_pipeline)(sources, specs, out, **options)
+    if out.suffix != ".jsonl": note_corpus(out)
     progress.clear()
     if as_json: say(json.dumps({"stage": name, "out": str(out), **report}, ensure_ascii=False)); return
     for line in report_lines(report_of({"steps": report["steps"]})): say(line)

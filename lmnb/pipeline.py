@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SHARD', 'LEARN', 'KNOWN', 'make_steps', 'code_of', 'cut', 'grouped', 'pieces_of', 'ours', 'document_files',
            'documents', 'appearing', 'line_of', 'Tally', 'origin', 'receipt_of', 'run_shard', 'run_reduce',
-           'hash_piece', 'workers_of', 'stopping', 'swept', 'merged', 'run_pipeline', 'clusters_of', 'run_training',
-           'run_encoding', 'tokenize_pipeline', 'lookup', 'search', 'fate', 'known_steps']
+           'hash_piece', 'workers_of', 'stopping', 'swept', 'merged', 'run_pipeline', 'clusters_of', 'corpora_dir',
+           'note_corpus', 'noted_corpora', 'run_training', 'run_encoding', 'tokenize_pipeline', 'lookup', 'search',
+           'fate', 'known_steps']
 
 # %% ../nbs/17_pipeline.ipynb #c003
 import ast, hashlib, importlib, json, mmap, multiprocessing, os, platform, re, shutil, signal, sys, tempfile, threading
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from .clean import Report, report_of, sift
 from .collect import Document, document_of, files_of, load_dataset, names, read
-from .core import CorruptError, InputError, Interrupted, LmnbError, UsageError, need, patch, read_json, sha256_file, sha256_text, stable_hash, write_atomic
+from .core import CorruptError, InputError, Interrupted, LmnbError, UsageError, home, need, patch, read_json, sha256_file, sha256_text, stable_hash, write_atomic
 from .formats import parts
 from .tokenize import KINDS, encode_shard, fertility, load_tokenizer, read_shards, seal_shards, train_tokenizer
 
@@ -610,6 +611,28 @@ def clusters_of(plan):   # the plan of a run that has decided -> list of dicts: 
     return [{"kept": kept, "members": members} for kept, members in families.items()]
 
 # %% ../nbs/17_pipeline.ipynb #c054
+def corpora_dir():   # -> Path
+    "Where results of the data stage are looked for: folders, or notes that name one elsewhere."
+    return home()/"corpora"
+
+def note_corpus(folder,   # result of a stage
+                ):
+    "Leave a note, so that the dashboard finds a result that stands elsewhere."
+    folder = Path(folder).resolve()
+    if folder.is_relative_to(corpora_dir().resolve()): return
+    corpora_dir().mkdir(parents=True, exist_ok=True)
+    write_atomic(corpora_dir()/f"{sha256_text(str(folder))[:16]}.json", json.dumps({"folder": str(folder)}))
+
+def noted_corpora():   # -> list of Path, those that are still there
+    "The folders that notes name."
+    found = []
+    for note in sorted(corpora_dir().glob("*.json")):
+        try: folder = Path(read_json(note)["folder"])
+        except (CorruptError, KeyError, TypeError): continue           # not a note of ours
+        if (folder/"report.json").is_file(): found.append(folder)
+    return found
+
+# %% ../nbs/17_pipeline.ipynb #c057
 LEARN = 2**26   # bytes of text to learn a tokenizer from, unless told otherwise
 
 def run_training(task:dict):   # made by `tokenize_pipeline` -> receipt
@@ -629,7 +652,7 @@ def run_encoding(task:dict):   # made by `tokenize_pipeline` -> receipt
     row = encode_shard(sift([], documents(task["piece"]), counts), load_tokenizer(folder/".work/tokenizer"), folder, task["number"])
     return _signed(task, row["files"], row=row, counts=Report(counts).to_dict()["steps"])
 
-# %% ../nbs/17_pipeline.ipynb #c055
+# %% ../nbs/17_pipeline.ipynb #c058
 def tokenize_pipeline(source, out, *,          # as in `run_pipeline`
                       kind="bpe",              # char, word, bpe, wordpiece or unigram
                       vocab_size:int=8000,     # most tokens
@@ -656,7 +679,7 @@ def tokenize_pipeline(source, out, *,          # as in `run_pipeline`
         tasks = [base | dict(piece=piece, number=i, receipt=f".work/{i:05}.json", key=stable_hash([key, learned, value])) for i, (piece, value) in enumerate(zip(plan.pieces, plan.hashes))]
         return _encoded(plan, settings, _done(each, run_encoding, tasks, tell, "encode"), tasks)
 
-# %% ../nbs/17_pipeline.ipynb #c056
+# %% ../nbs/17_pipeline.ipynb #c059
 def _encoded(plan, settings, receipts, tasks):
     "Seal the shards and write the report."
     tokenizer, originals = load_tokenizer(plan.folder/".work/tokenizer"), plan.pieces
@@ -676,7 +699,7 @@ def _fertility(tokenizer, pieces, most=1000):
         for doc in islice((doc for doc in documents(piece) if "fate" not in doc.meta), -(-most//len(pieces))): texts.setdefault(doc.language, []).append(doc.text[:10_000])
     return {language: {"documents": len(some), **fertility(tokenizer, some)} for language, some in sorted(texts.items())}
 
-# %% ../nbs/17_pipeline.ipynb #c059
+# %% ../nbs/17_pipeline.ipynb #c062
 def lookup(folder,   # of a finished run
            ids,      # of documents
            ):        # -> {id: (name of the file, Document)} of those that are there
@@ -704,7 +727,7 @@ def _line_at(data, at):
     start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
     return data[start:end if end >= 0 else len(data)]
 
-# %% ../nbs/17_pipeline.ipynb #c060
+# %% ../nbs/17_pipeline.ipynb #c063
 def search(folder,            # of a finished run
            text:str="",       # a part of the document's text or an id; upper and lower case are alike
            *,
@@ -724,7 +747,7 @@ def search(folder,            # of a finished run
                 if len(found) == most: return found
     return found
 
-# %% ../nbs/17_pipeline.ipynb #c062
+# %% ../nbs/17_pipeline.ipynb #c065
 def fate(folder,   # of a finished run
          id:str,   # of a document
          ):        # -> list of dicts: stage, step, fate, reason, before, after; from the first stage on
@@ -745,7 +768,7 @@ def fate(folder,   # of a finished run
 def _told(folder, id):
     return fate(folder, id) if lookup(folder, [id]) else []
 
-# %% ../nbs/17_pipeline.ipynb #c063
+# %% ../nbs/17_pipeline.ipynb #c066
 KNOWN = {"lmnb.clean": ("CLEANING", "steps_of", "step_of"), "lmnb.dedup": ("DEDUP", "exact", "lines", "near", "Exact", "Lines", "Near")}
 
 def known_steps(specs:list):   # read from a file -> list of steps

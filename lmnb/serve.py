@@ -10,9 +10,9 @@ __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS',
            'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash',
            'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie',
            'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport',
-           'Corpus', 'corpora_dir', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
-           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
-           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of', 'find_documents',
+           'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload', 'upload_name',
+           'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -33,7 +33,7 @@ from .core import CorruptError, InputError, LmnbError, UsageError, home, read_js
 from .evaluate import Score, lm_scores, tie
 from .figures import architecture_of
 from .generate import Sampling, generate, stream_ids, stream_text
-from .pipeline import fate, lookup, search
+from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, task_of
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
@@ -578,16 +578,13 @@ class Corpus:
     def ok(self): return self.status == "ok"
 
 # %% ../nbs/52_serve.ipynb #c050
-def corpora_dir():   # -> Path
-    "Where results of the data stage are looked for, one folder each: `corpora` under `LMNB_HOME`."
-    return home()/"corpora"
-
 def read_corpus(path):   # folder with a report.json -> Corpus; never raises for what is wrong inside the folder
     "A corpus and its report."
     path = Path(path)
-    mine = path.is_relative_to(corpora_dir())
-    name = path.relative_to(corpora_dir()).as_posix() if mine else path.name
-    mend = f"lmnb clean SOURCE --out {shlex.quote(str(path))}" if mine else remedy(path.name)
+    inside = path.is_relative_to(corpora_dir())
+    of_run = path.is_relative_to(runs_dir())
+    name = path.name if of_run else path.relative_to(corpora_dir()).as_posix() if inside else f"{path.parent.name}/{path.name}"
+    mend = remedy(path.name) if of_run else f"lmnb clean SOURCE --out {shlex.quote(str(path))}"
     try: report = CorpusReport.model_validate_json(json.dumps(read_json(path/"report.json")))
     except InputError: return Corpus(path, name, status="it is not finished", mend=mend)
     except (CorruptError, ValidationError): return Corpus(path, name, status="report.json is damaged", mend=mend)
@@ -598,6 +595,7 @@ def corpora():   # -> list of Corpus, the newest first
     "All results of the data stage, whole or broken; a stage that another one stands on is shown as part of that one."
     folders = {path.parent for depth in ("*", "*/*") for name in ("report.json", ".work") for path in corpora_dir().glob(f"{depth}/{name}")}
     folders = [folder for folder in folders if not any(part.startswith(".") for part in folder.relative_to(corpora_dir()).parts)]
+    folders += [folder for folder in noted_corpora() if folder not in folders]
     below = {above for folder in folders for above in stages(folder)[:-1]}
     folders = [folder for folder in folders if folder.resolve() not in below]
     folders += [path.parent for path in runs_dir().glob("*/report.json")]

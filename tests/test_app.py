@@ -9,7 +9,7 @@ from lmnb.clean import CLEANING, run_steps
 from lmnb.collect import Document
 from lmnb.core import InputError
 from lmnb.figures import changes, count_bars, length_bars, step_bars
-from lmnb.pipeline import run_pipeline
+from lmnb.pipeline import note_corpus, run_pipeline
 from lmnb.serve import corpora, in_worker, prepare_upload, unreadable
 from tiny import shared_runs
 
@@ -348,3 +348,13 @@ def test_the_figures_of_a_report():
     assert [bar.name for bar in figure.data][2] == "丢弃" and [sum(bar.x[i] for bar in figure.data) for i in (0, 1)] == [3, 3]
     assert step_bars([]).data is not None and length_bars({}).data[0].y == (0,) and count_bars({}).data[0].x == ()
     assert list(length_bars({"0": 1, "11": 2}).layout.xaxis.ticktext)[-1] == "1k"
+
+
+def test_a_result_elsewhere_is_found_by_its_note(with_corpus, tmp_path):
+    "The command writes where the reader says; what has gone since is passed over."
+    for name in ("one", "two"):
+        run_pipeline(with_corpus / "letters", [], tmp_path / name)
+        note_corpus(tmp_path / name)
+    shutil.rmtree(tmp_path / "two")
+    (with_corpus / "corpora/broken.json").write_text("[7]")
+    assert [corpus.path for corpus in corpora() if corpus.name.endswith("/one") or corpus.name.endswith("/two")] == [tmp_path / "one"]
