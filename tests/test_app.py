@@ -239,7 +239,7 @@ def test_the_report_accounts_for_every_document(with_corpus):
     table = app.dataframe[0].value
     assert list(table["step"])[:2] == ["input", "repair"] and table["in"].iloc[0] == 5 and table["kept"].iloc[-1] == 2
     assert (table["in"] == table["kept"] + table["dropped"] + table["quarantined"]).all() and (table["in"].iloc[1:].values == table["kept"].iloc[:-1].values).all()
-    assert {"exact duplicate (1)", "# words or characters (1)"} <= set(table["reasons"]) and len(app.get("plotly_chart")) == 5
+    assert {"exact duplicate (1)", "too short: # of # words or characters (1)"} <= set(table["reasons"]) and len(app.get("plotly_chart")) == 5
     assert [metric.value for metric in app.metric][:3] == ["5", "2", "3"]
 
 
