@@ -305,7 +305,7 @@ def test_own_tables_that_cannot_be_used_say_why(tmp_path, content, said):
 
 # -- cleaning --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("text,reason", [("one two", "# units"), ("", "empty"), ("1 2 3 4 5 word", "letters in # of units"), ("价格��元一二三四", "# lost characters"),
+@pytest.mark.parametrize("text,reason", [("one two", "too short: # of # units"), ("", "empty"), ("1 2 3 4 5 word", "letters in # of units"), ("价格��元一二三四", "# lost characters"),
                                          ("Home page\nAbout\n" * 4, "# of lines repeat"), ("Это русский текст из слов", "script of ru"), ("これは日本語の文です", "script of ja")])
 def test_each_filter_gives_its_reason(text, reason):
     kept, report = run_steps(CLEANING, [Document.of(text)])
@@ -336,7 +336,7 @@ def test_a_report_can_be_written_as_json():
     kept, report = run_steps([change(tidy_space), keep(long_enough)], docs)
     assert json.loads(json.dumps(report.to_dict()))["removed"] == 1 == len(report.removed)
     assert report.table()[1] == {"step": "tidy_space", "in": 3, "kept": 3, "changed": 1, "dropped": 0, "quarantined": 0, "reasons": ""}
-    assert report.table()[2]["reasons"] == "# units (1)" and [doc.id for doc in kept] == [docs[0].id, docs[2].id]
+    assert report.table()[2]["reasons"] == "too short: # of # units (1)" and [doc.id for doc in kept] == [docs[0].id, docs[2].id]
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------------
