@@ -671,14 +671,14 @@ DIGITS = re.compile(r"[\d(+][\dXx ().:+-]{6,}", re.A)        # where numbers cou
 COLONS = re.compile(r":[\da-fA-F]{0,4}:[\da-fA-F]")
 NUMBERING = re.compile(r"(?:\b(?:version|release|section|sect?\.|fig(?:ure|\.)|table|chapter|chap\.|clause|item|v(?:er)?\.)|[§版本图表第章节条式])\s?$", re.I)
 FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif|tiff?|pdf|css|js|json|html?|php)$", re.I)
-WIDE_HINT = re.compile("[\uff10-\uff19\uff20]|（0")
+WIDE_HINT = re.compile("[\uff08\uff10-\uff19\uff20](?:(?<!（)|0)")   # begins with a class of characters: a fast search
 NARROW = {**WIDE, **{ord(a): b for a, b in zip("＠．＋－（）", "@.+-()")}}
 KINDS = ("email", "phone", "ip", "id", "card")
 
 # %% ../nbs/11_clean.ipynb #c073
 def find_personal(text:str):   # -> list of (kind, start, end)
     "E-mail and IP addresses, phone, ID card and bank card numbers; digits only where their check holds."
-    if WIDE_HINT.search(text): text = text.translate(NARROW)
+    if not text.isascii() and WIDE_HINT.search(text): text = text.translate(NARROW)
     found = list(EMAIL.finditer(text)) if "@" in text else []
     if COLONS.search(text): found += IPV6.finditer(text)
     for run in DIGITS.finditer(text): found += NUMBER.finditer(text, run.start(), run.end() + 2)

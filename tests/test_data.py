@@ -336,7 +336,7 @@ def test_a_report_can_be_written_as_json():
     kept, report = run_steps([change(tidy_space), keep(long_enough)], docs)
     assert json.loads(json.dumps(report.to_dict()))["removed"] == 1 == len(report.removed)
     assert report.table()[1] == {"step": "tidy_space", "in": 3, "kept": 3, "changed": 1, "dropped": 0, "quarantined": 0, "reasons": ""}
-    assert report.table()[2]["reasons"] == "# units (1)" and [doc.id for doc in kept] == [docs[0].id, docs[2].id]
+    assert report.table()[2]["reasons"] == "too short: # of # units (1)" and [doc.id for doc in kept] == [docs[0].id, docs[2].id]
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------------
