@@ -2,14 +2,16 @@
 
 `lmnb app` starts it. Nothing happens on import: each page is a function, and `main()` puts them together.
 """
-import functools, json
+import functools, json, re
 
 import streamlit as st
 
 from lmnb.core import LmnbError, asset
-from lmnb.figures import COLOURS, attention_map, learning_curves, probabilities, quality_against, score_bars
-from lmnb.serve import (QUICKSTART, Sampling, attention_of, code_for, compare_table, demo, demo_stream, examples, find_runs, main_score,
-                        open_run, read_metrics, remedy)
+from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
+                          quality_against, score_bars, side_by_side, step_bars)
+from lmnb.serve import (QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, examples, fate_of, find_documents,
+                        find_runs, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+                        step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
 LANGUAGES = {"en": "English", "zh": "中文"}
@@ -392,12 +394,189 @@ def chat_examples(data, chosen, turns):
         if turns: st.button(t("anew"), icon=":material/restart_alt:", type="tertiary", on_click=turns.clear)
 
 
+# -- the data page -----------------------------------------------------------------------------------------------------
+
+@page
+def data():
+    "A corpus: its report, one document, its duplicates; tokenizers on a text; and the reader's own files."
+    views = {"report": data_report, "fate": data_fate, "twins": data_twins, "pieces": data_pieces, "upload": data_upload}
+    names = {view: t(f"data_{view}") for view in views}
+    view = st.segmented_control(t("data_view"), list(views), default=from_url("view", views), required=True, key="view", label_visibility="collapsed",
+                                format_func=names.get, on_change=to_url, args=("view",))
+    if view in ("pieces", "upload"): return views[view]()
+    listed = corpora()
+    for corpus in listed:
+        if not corpus.ok: st.warning(t("corpus_broken", name=corpus.name, why=corpus.status, command=corpus.mend), icon=":material/build:")
+    whole = {place_of(corpus): corpus for corpus in listed if corpus.ok}
+    if not whole:
+        if not listed: st.info(t("corpus_missing", command="lmnb quickstart --only lm"), icon=":material/lightbulb:")
+        return
+    places = list(whole)
+    corpus = whole[st.selectbox(t("corpus"), places, places.index(from_url("corpus", whole)), key="corpus", format_func={place: found.name for place, found in whole.items()}.get, on_change=to_url, args=("corpus",))]
+    if view == "report" or corpus.documents: views[view](corpus)
+    else: st.info(t("corpus_bare"), icon=":material/lightbulb:")
+
+
+def from_url(key, known):
+    "What the URL says, or the first; a bound widget (`bind=`) would put its words there, which change with the language."
+    return st.query_params.get(key) if st.query_params.get(key) in known else next(iter(known))
+
+
+def to_url(key): st.query_params[key] = st.session_state[key]
+
+
+def place_of(corpus):
+    "What stands for a corpus in the URL: its last two folders."
+    return "/".join(corpus.path.parts[-2:])
+
+
+def tail(source):
+    "The end of a long path."
+    return source if len(source) <= 60 else f"…{source[-59:]}"
+
+
+def reason_of(text):
+    "A reason in the reader's language, with its numbers."
+    numbers = iter(re.findall(r"\d[\d.,]*%?", text))
+    found = strings()[language()].get("reason_" + re.sub(r"\d[\d.,]*%?", "#", text))
+    return re.sub("#", lambda _: next(numbers, "#"), found) if found else text
+
+
+def data_report(corpus):
+    "What came in, what stayed, and what each step did."
+    rows = step_rows(corpus)
+    stayed = rows[-1]["kept"]
+    numbers = {"corpus_in": rows[0]["entered"], "corpus_stayed": stayed, "corpus_removed": rows[0]["entered"] - stayed, "corpus_characters": corpus.report.characters}
+    for column, (key, number) in zip(st.columns(4), numbers.items()): column.metric(t(key), "–" if number is None else f"{number:,}", border=True)
+    if corpus.documents: show_unreadable(corpus)
+    st.subheader(t("steps"))
+    chart(step_bars(rows, words=words()), t("alt_steps", documents=rows[0]["entered"], kept=stayed))
+    reasons = lambda row: "; ".join(f"{reason_of(reason)} ({n:,})" for reason, n in row["reasons"].items())
+    st.dataframe([{t("column_step"): row["step"], t("column_does"): name_of("step", row["step"]), **{t(f"column_{key}"): row["entered" if key == "in" else key] for key in
+                   ("in", "kept", "changed", "dropped", "quarantined")}, t("column_reasons"): reasons(row)} for row in rows], hide_index=True, height="content",
+                 column_config={t(f"column_{key}"): {"width": width} for key, width in {"does": 225, "in": 70, "kept": 70, "changed": 75, "dropped": 75, "quarantined": 90}.items()})
+    st.caption(t("steps_note"))
+    samples = [{t("column_step"): row["step"], t("column_reason"): reason_of(reason), t("column_count"): n, t("column_sample"): row["samples"].get(reason, "")}
+               for row in rows for reason, n in row["reasons"].items()]
+    if samples:
+        with st.expander(t("samples"), icon=":material/list:"): st.dataframe(samples, hide_index=True)
+    data_contents(corpus.report)
+
+
+def show_unreadable(corpus, most=5):
+    "One sentence for each file that could not be read."
+    try: found = unreadable(corpus)
+    except LmnbError as error: return st.warning(str(error), icon=":material/error:")
+    for name, why in found[:most]: st.warning(t("unreadable", name=escaped(tail(name)), why=escaped(why)), icon=":material/error:")
+    if len(found) > most: st.caption(t("unreadable_more", n=len(found) - most))
+
+
+def data_contents(report):
+    "Languages, kinds, sources and lengths of what stayed."
+    parts = [key for key in ("languages", "kinds", "sources", "lengths") if getattr(report, key)]
+    if not parts: return
+    st.subheader(t("made_of"))
+    for number, key in enumerate(parts):
+        if number % 2 == 0: columns = st.columns(2)
+        with columns[number % 2].container(border=True):
+            st.markdown(f"**{t(key)}**")
+            chart((length_bars if key == "lengths" else count_bars)(getattr(report, key), words=words()), t("alt_counts", what=t(key)), key=f"counts_{key}")
+
+
+def data_fate(corpus):
+    "Find a document, and see what each step made of it."
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    text = left.text_input(t("find"), key="find", help=t("find_help"), bind="query-params")
+    steps = {"": t("anything")} | {row["step"]: t("removed_at", step=row["step"]) for row in step_rows(corpus) if row["dropped"] + row["quarantined"]}
+    step = right.selectbox(t("removed_by"), list(steps), format_func=steps.get)
+    docs = {doc.id: doc for doc in find_documents(corpus, text, step=step)}
+    if not docs: return st.info(t("found_none"))
+    labels = {id: f"{clip(doc.text, 70) or '–'} · {name_of('fate', doc.meta.get('fate', 'kept'))}" for id, doc in docs.items()}
+    doc = docs[st.selectbox(t("document"), list(docs), format_func=labels.get)]
+    st.caption(t("fate_facts", source=doc.source.replace("`", "'"), kind=escaped(doc.kind), id=doc.id))
+    show_fate(fate_of(corpus, doc.id))
+
+
+def show_fate(rows):
+    "The steps that touched a document, each with the text before and after it."
+    last = rows[-1]
+    verdict = last["fate"] if last["fate"] in ("dropped", "quarantined") else "kept"
+    st.markdown("#### " + t(f"fate_verdict_{verdict}", step=escaped(last["step"]), reason=escaped(reason_of(last["reason"]))))
+    touched = [row for row in rows if row["before"] not in (None, row["after"])]
+    for row in touched:
+        st.markdown(f"**{escaped(row['step'])}** · {name_of('step', row['step'])}")
+        before, after = changes(row["before"], row["after"])
+        st.html(side_by_side((t("before"), before), (t("after"), after)))
+    if touched: st.caption(t("changes_note"))
+    else: st.html(side_by_side((t("as_collected"), marked(rows[0]["after"][:4000]))))
+    quiet = [row["step"] for row in rows if row["before"] is not None and row not in touched and row["fate"] == "kept"]
+    if quiet: st.caption(t("untouched", steps=escaped(", ".join(quiet))))
+
+
+def data_twins(corpus):
+    "A family of duplicates, side by side."
+    families = twins(corpus)
+    if not families: return st.info(t("twins_none"))
+    labels = [t("twins_label", text=clip(kept.text, 70), n=len(gone)) for kept, gone in families]
+    kept, gone = families[st.selectbox(t("twins"), range(len(families)), format_func=labels.__getitem__)]
+    for doc in gone[:5]:
+        alike = doc.meta.get("similarity")
+        title = t("twin_exact", source=tail(doc.source)) if alike is None else t("twin_near", source=tail(doc.source), similarity=f"{alike:.2f}")
+        left, right = changes(kept.text, doc.text)
+        st.html(side_by_side((t("twin_kept", source=tail(kept.source)), left), (title, right)))
+    if len(gone) > 5: st.caption(t("twins_more", n=len(gone) - 5))
+    st.caption(t("twins_note"))
+
+
+@st.cache_resource(show_spinner=False)
+def tokenizers_at_hand(stamp):
+    "One tokenizer of each kind, and those of the models; a new model (`stamp`) is seen."
+    return sample_tokenizers(), run_tokenizers()
+
+
+def data_pieces():
+    "The reader's own text, as each tokenizer cuts it."
+    text = st.text_area(t("pieces_input"), t("pieces_sample"), height=90, max_chars=5000)
+    with st.spinner(t("learning")): samples, runs = tokenizers_at_hand("".join(run.stamp for run in find_runs()))
+    names = {f"sample/{kind}": name_of("tokenizer", kind) for kind in samples} | {f"run/{data}": f"{name_of('tokenizer', found.kind)} {t('tokenizer_run', data=data)}" for data, found in runs.items()}
+    at_hand = {f"sample/{kind}": found for kind, found in samples.items()} | {f"run/{data}": found for data, found in runs.items()}
+    chosen = st.multiselect(t("tokenizers"), list(names), [f"sample/{kind}" for kind in samples], format_func=names.get)
+    if not (text.strip() and chosen): return st.info(t("type_something"))
+    rows = tokenizer_rows({name: at_hand[name] for name in chosen}, text)
+    st.subheader(t("fertility"))
+    ratio = lambda row, key, form=".2f": "–" if row[key] is None else format(row[key], form)
+    st.dataframe([{t("column_tokenizer"): names[row["name"]], t("column_vocabulary"): row["vocabulary"], t("column_tokens"): row["tokens"], t("column_per_word"): ratio(row, "tokens_per_word"),
+                   t("column_per_character"): ratio(row, "tokens_per_character"), t("column_bytes"): ratio(row, "bytes_per_token"), t("column_split"): ratio(row, "words_split", ".0%"),
+                   t("column_unknown"): ratio(row, "unknown", ".0%"), t("column_whole"): t("yes" if row["whole"] else "no")} for row in rows], hide_index=True)
+    st.caption(t("fertility_note"))
+    for row in rows:
+        title = f"{names[row['name']]} · {t('pieces_facts', tokens=row['tokens'], vocabulary=short(row['vocabulary']))}"
+        st.html(side_by_side((title, coloured_pieces(pieces_in(at_hand[row["name"]], text)))))
+    st.caption(t("pieces_note"))
+
+
+def data_upload():
+    "Files from the reader, read in a process of its own; then their report."
+    st.caption(t("upload_limits", **UPLOAD))
+    left, right = st.columns(2, vertical_alignment="bottom")
+    kinds, sets = {"files": t("upload_files"), "folder": t("upload_folder")}, {rules: name_of("rules", rules) for rules in RULES}
+    what = left.segmented_control(t("upload_what"), list(kinds), default="files", required=True, format_func=kinds.get)
+    rules = right.selectbox(t("rules"), list(sets), format_func=sets.get)
+    files = st.file_uploader(t("upload_label"), accept_multiple_files=True if what == "files" else "directory", max_upload_size=UPLOAD["megabytes"], key=f"upload_{what}")
+    if files and st.button(t("upload_go"), type="primary", icon=":material/play_arrow:"):
+        with st.spinner(t("upload_working")): st.session_state["uploaded"] = str(prepare_upload([(file.name, file.getvalue()) for file in files], rules=rules).path)
+    if not (files and "uploaded" in st.session_state): return
+    corpus = read_corpus(st.session_state["uploaded"])
+    if corpus.ok: data_report(corpus)
+    else: st.warning(t("corpus_broken", name=corpus.name, why=corpus.status, command=corpus.mend), icon=":material/build:")
+
+
 # -- together ----------------------------------------------------------------------------------------------------------
 
 # Streamlit fetches the icons of `page_icon=":material/..."` from the network: this one is drawn here.
 ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M1 13 L5 6 L8 10 L15 2" fill="none" stroke="#0072B2" stroke-width="2.5" stroke-linecap="round" stroke-linejoin="round"/></svg>'
-PAGES = (home, compare, generate, classify, translate, answer, summarize, chat)
-ICONS = {"home": ":material/home:", "compare": ":material/monitoring:", "generate": ":material/edit_note:", "classify": ":material/label:",
+PAGES = (home, data, compare, generate, classify, translate, answer, summarize, chat)
+ICONS = {"home": ":material/home:", "data": ":material/filter_alt:", "compare": ":material/monitoring:", "generate": ":material/edit_note:", "classify": ":material/label:",
          "translate": ":material/translate:", "answer": ":material/help_center:", "summarize": ":material/short_text:", "chat": ":material/forum:"}
 
 
@@ -416,7 +595,8 @@ def main():
     pages = {function.__name__: st.Page(function, title=t(function.__name__), icon=ICONS[function.__name__], url_path=function.__name__, default=function is home) for function in PAGES}
     st.session_state["pages"] = pages
     names = list(pages)
-    st.navigation({"lmnb": [pages[n] for n in names[:1]], t("group_models"): [pages[n] for n in names[1:3]], t("group_apps"): [pages[n] for n in names[3:]]}).run()
+    groups = {"lmnb": names[:1], t("group_data"): names[1:2], t("group_models"): names[2:4], t("group_apps"): names[4:]}
+    st.navigation({group: [pages[name] for name in some] for group, some in groups.items()}).run()
 
 
 if __name__ == "__main__": main()

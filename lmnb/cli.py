@@ -469,7 +469,7 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
         label = f"[{number + 1}/{len(jobs)}{left}] {name} · "
         if finished(run, data, steps): progress.line(f"{label}{model}: done before"); continue
         do_job(data, model, progress, label, steps)
-        if part == "sentiment": cross_validated(data, model)
+        if part == "sentiment": cross_validated(data, model, steps)
         if model == ROAD[part][-1]: evaluate_baselines(data)
         done += 1
     for line in comparison([run for run in find_runs() if run.data in sets]): say(line)
@@ -478,12 +478,13 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
 # %% ../nbs/54_cli.ipynb #c045
 def cross_validated(data,    # DataSet of sentences
                     model,   # name in the zoo
+                    steps=None,   # only so many for each fold
                     ):
     "Five-fold scores for a small set: every sentence is tested once."
     from lmnb.apps.classify import cross_validate
     from lmnb.serve import part_hash, runs_dir, write_baselines, write_scores
     folds, linear = "5-fold", "TF-IDF + linear SVM"
-    scores, items = cross_validate(data, model=model, k=5)
+    scores, items = cross_validate(data, model=model, k=5, steps=steps)
     write_scores(runs_dir()/data.name/model, folds, scores, items=items, data=data.name, hash=part_hash(data, "all"))
     if model == ROAD["sentiment"][-1]: write_baselines(data.name, folds, {linear: cross_validate(data, model="linear", k=5)}, hash=part_hash(data, "all"))
 
@@ -501,7 +502,7 @@ def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: 
     "The dashboard, in the browser."
     import threading, webbrowser
     command = [sys.executable, "-m", "streamlit", "run", str(shipped("app.py")), "--server.address", "localhost", "--server.port", str(port),
-               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--theme.primaryColor", "#0072B2"]
+               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal", "--theme.primaryColor", "#0072B2"]
     if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
     raise typer.Exit(subprocess.call(command))
 

@@ -161,8 +161,8 @@ def encode_unit(tokenizer, unit:str):   # -> ids, [(start, end)]
     return found
 
 def fine_spans(tokenizer, text:str):   # -> ids, [(start, end)] in characters of `text`
-    "As `encode_spans`, but BPE sees each Chinese character alone, and a span does not begin with a space."
-    if tokenizer.kind != "bpe": return tokenizer.encode_spans(text)
+    "As `encode_spans`, but pieces over bytes see each Chinese character alone, and a span does not begin with a space."
+    if not tokenizer.in_bytes: return tokenizer.encode_spans(text)
     ids, spans = [], []
     for unit in UNIT.finditer(text):
         some, places = encode_unit(tokenizer, unit.group())
@@ -262,7 +262,7 @@ class Chat(Task):
 
     def user_ids(self, user:str):   # -> ids
         "The user's words, in small letters."
-        if self.tokenizer.kind != "bpe": return self.tokenizer.encode(user.lower())[:self.config.length]
+        if not self.tokenizer.in_bytes: return self.tokenizer.encode(user.lower())[:self.config.length]
         return [i for unit in user_units(user) for i in encode_unit(self.tokenizer, unit)[0]][:self.config.length]
 
     def prompt_ids(self, user:str): return [BOS, USER, *self.user_ids(user), ASSISTANT]

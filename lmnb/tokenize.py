@@ -478,7 +478,7 @@ def pieces(self:Tokenizer,
     shown = [token_text(name) if self.in_bytes and i not in controls else name for i, name in zip(ids, names)]
     return [(token, start, end) for token, (start, end) in zip(shown, spans)]
 
-# %% ../nbs/13_tokenize.ipynb #c058
+# %% ../nbs/13_tokenize.ipynb #c060
 def dictionary_hash():   # -> 16 hexadecimal digits
     "A fingerprint of jieba's dictionary: the same words are cut only with the same dictionary."
     import jieba
@@ -499,7 +499,7 @@ def save(self:Tokenizer,
     "Write `tokenizer.json` into a folder."
     write_atomic(Path(folder)/"tokenizer.json", json.dumps(self.to_dict(), ensure_ascii=False))
 
-# %% ../nbs/13_tokenize.ipynb #c059
+# %% ../nbs/13_tokenize.ipynb #c061
 def load_tokenizer(folder,   # folder with a tokenizer.json
                    ):        # -> Tokenizer
     "Read a tokenizer back; raises `InputError` if it is missing, `CorruptError` if it is not one of ours or needs another dictionary."
@@ -519,7 +519,7 @@ def load_tokenizer(folder,   # folder with a tokenizer.json
     engine.encode_special_tokens = True
     return Tokenizer(kind, engine, lowercase=bool(ours.get("lowercase")), roles=roles)
 
-# %% ../nbs/13_tokenize.ipynb #c062
+# %% ../nbs/13_tokenize.ipynb #c064
 def load_gpt2(vocab,     # vocab.json (or encoder.json), plain or .gz
               merges,    # merges.txt (or vocab.bpe), plain or .gz
               ):         # -> Tokenizer
@@ -541,7 +541,7 @@ def plain_text(path,   # of a text file, perhaps .gz
     data = Path(path).read_bytes()
     return (gzip.decompress(data) if Path(path).suffix == ".gz" else data).decode("utf-8")
 
-# %% ../nbs/13_tokenize.ipynb #c065
+# %% ../nbs/13_tokenize.ipynb #c067
 BLOCK, BATCH, WINDOW = 1 << 16, 1 << 20, 1 << 12          # characters in a block, in a batch; where a cut is looked for
 CUT = re.compile(r"(?<=[^\W_])(?=[ \t\n])|(?<=[,.;:!?\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001])(?=[A-Za-z0-9\u3400-\u9fff])")
 
@@ -557,7 +557,7 @@ def blocks(text:str,          # of any length
         at = end
     yield text[at:], True
 
-# %% ../nbs/13_tokenize.ipynb #c068
+# %% ../nbs/13_tokenize.ipynb #c070
 def id_batches(docs,        # iterator of Document, or of str
                tokenizer,   # of any kind
                ):           # -> iterator of (ids, [(document id, end in these ids)], characters)
@@ -598,7 +598,7 @@ def id_type(tokenizer):   # -> numpy dtype
     "Two bytes where they are enough."
     return np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
 
-# %% ../nbs/13_tokenize.ipynb #c070
+# %% ../nbs/13_tokenize.ipynb #c072
 class ShardWriter:
     "One shard being written; it stands under its names only when it is whole."
     def __init__(self, folder, number:int):
@@ -633,7 +633,7 @@ def file_entry(folder,   # where it stands
     "A file's line in a manifest."
     return {name: {"bytes": (folder/name).stat().st_size, "sha256": sha256_file(folder/name)}}
 
-# %% ../nbs/13_tokenize.ipynb #c071
+# %% ../nbs/13_tokenize.ipynb #c073
 def encode_shard(docs,            # iterator of Document, or of str
                  tokenizer,       # of any kind
                  folder,          # one that exists
@@ -659,7 +659,7 @@ def seal_shards(folder,      # where the shards stand
     write_atomic(Path(folder)/"manifest.json", json.dumps(manifest, indent=1))
     return manifest
 
-# %% ../nbs/13_tokenize.ipynb #c072
+# %% ../nbs/13_tokenize.ipynb #c074
 def encode_corpus(docs,                         # iterator of Document, or of str, of any length
                   tokenizer,                    # of any kind
                   folder,                       # where the shards shall stand; must not exist
@@ -704,7 +704,7 @@ def write_shards(docs,              # as in encode_corpus
         if on_step: on_step(dict(total))
     return rows + ([shard.close()] if shard else [])
 
-# %% ../nbs/13_tokenize.ipynb #c074
+# %% ../nbs/13_tokenize.ipynb #c076
 @dataclass(frozen=True)
 class Shards:
     "A corpus of ids on disk: `len` documents, `shards[i]` the ids of one without its <eos>."
@@ -735,7 +735,7 @@ class Shards:
 
     def tokenizer(self): return load_tokenizer(self.folder)
 
-# %% ../nbs/13_tokenize.ipynb #c075
+# %% ../nbs/13_tokenize.ipynb #c077
 def read_shards(folder,              # what `encode_corpus` wrote
                 *,
                 verify:bool=True,    # hash every file; its size is always checked
@@ -759,7 +759,7 @@ def mapped(path,    # of numbers
     "A file as an array that is read where it is touched."
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
 
-# %% ../nbs/13_tokenize.ipynb #c078
+# %% ../nbs/13_tokenize.ipynb #c080
 def tokenize_corpus(open_docs,               # a function that gives an iterator of Documents from the beginning
                     folder,                  # where the shards shall stand; must not exist
                     *,
@@ -778,7 +778,7 @@ def tokenize_corpus(open_docs,               # a function that gives an iterator
         tokenizer = train_tokenizer(kind, texts, vocab_size=vocab_size, sample=sample, seed=seed, ties=ties)
     return tokenizer, encode_corpus(open_docs(), tokenizer, folder, on_step=on_step)
 
-# %% ../nbs/13_tokenize.ipynb #c080
+# %% ../nbs/13_tokenize.ipynb #c082
 def fertility(tokenizer,   # of any kind
               texts,       # iterator of str
               ):           # -> dict of counts and ratios; a ratio is None where there is nothing to divide by

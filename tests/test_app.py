@@ -1,10 +1,16 @@
 """The dashboard without a browser: every page in both languages, with models, without any, and with broken ones."""
-import ast, json, re, shutil, string
+import ast, json, re, shutil, string, time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lmnb.checkpoint import pointed
+from lmnb.clean import CLEANING, run_steps
+from lmnb.collect import Document
+from lmnb.core import InputError
+from lmnb.figures import changes, count_bars, length_bars, step_bars
+from lmnb.pipeline import run_pipeline
+from lmnb.serve import corpora, in_worker, prepare_upload, unreadable
 from tiny import shared_runs
 
 PAGES = {"home": None, "compare": None, "generate": "pydocs", "classify": "topics", "translate": "translate_en_zh",
@@ -188,3 +194,157 @@ def test_importing_the_dashboard_does_nothing(root):
     for node in ast.parse((root / "app.py").read_text(encoding="utf-8")).body:
         allowed = isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.Assign)) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         assert allowed or isinstance(node, ast.If) and "__main__" in ast.unparse(node.test), ast.unparse(node)
+
+
+# -- the data page -------------------------------------------------------------------------------------------------------
+
+LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "the library opens at nine, and closes at six!\nOn Sundays <script>alert(1)</script> it stays closed.",
+           "c.txt": "图书馆九点开门，六点关门。星期天不开放，请大家注意。", "d.txt": "-- 7 --", "e.pdf": "%PDF-1.7 cut off"}
+data_views = pytest.mark.parametrize("view", ["report", "fate", "twins", "pieces", "upload"])
+
+
+@pytest.fixture(scope="session")
+def made_corpus(tmp_path_factory):
+    "A small corpus in two stages: collected, then cleaned and deduplicated."
+    home = tmp_path_factory.mktemp("corpus")
+    (home / "letters").mkdir()
+    for name, text in LETTERS.items(): (home / "letters" / name).write_bytes(text.encode())
+    run_pipeline(home / "letters", [], home / "corpora/letters/collected")
+    run_pipeline(home / "corpora/letters/collected", ["lmnb.clean:CLEANING", "lmnb.dedup:DEDUP"], home / "corpora/letters/result")
+    return home
+
+
+@pytest.fixture
+def with_corpus(made_corpus, tmp_path, monkeypatch):
+    shutil.copytree(made_corpus, tmp_path / "home")
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def shown_html(app): return "".join(element.proto.body for element in app.get("html"))
+
+
+@data_views
+@each_language
+def test_every_view_of_the_data_opens(with_corpus, monkeypatch, view, lang):
+    monkeypatch.setattr("lmnb.serve.learn_tokenizers", None)                          # nothing is learned in the page's own process
+    app = open_page("data", lang, view=view)
+    assert not app.exception and not app.error, list(app.exception)
+    assert app.title[0].value == {"en": "Data", "zh": "数据"}[lang] and not app.info
+    assert [warning for warning in app.warning if "pdf" in warning.value] if view == "report" else not app.warning
+
+
+def test_the_report_accounts_for_every_document(with_corpus):
+    app = open_page("data")
+    table = app.dataframe[0].value
+    assert list(table["step"])[:2] == ["input", "repair"] and table["in"].iloc[0] == 5 and table["kept"].iloc[-1] == 2
+    assert (table["in"] == table["kept"] + table["dropped"] + table["quarantined"]).all() and (table["in"].iloc[1:].values == table["kept"].iloc[:-1].values).all()
+    assert {"exact duplicate (1)", "# words or characters (1)"} <= set(table["reasons"]) and len(app.get("plotly_chart")) == 5
+    assert [metric.value for metric in app.metric][:3] == ["5", "2", "3"]
+
+
+@pytest.mark.parametrize("lang, verdict", [("en", "Dropped by **exact**: exact duplicate"), ("zh", "被 **exact** 丢弃：完全重复")])
+def test_the_fate_of_a_document_shows_what_changed(with_corpus, lang, verdict):
+    app = open_page("data", lang, view="fate", find="nine, and")
+    assert not app.exception and any(verdict in text for text in texts(app))
+    app.text_input[0].set_value("NINE AND").run()
+    assert not app.exception and not any(verdict in text for text in texts(app))
+    assert "␍" in shown_html(app) and "&lt;script&gt;" in shown_html(app) and "<script" not in shown_html(app)
+    app.text_input[0].set_value("PDF").run()
+    assert not app.exception and any(("input" in text or "read" in text) and "Stream" in text for text in texts(app)), texts(app)
+    app.text_input[0].set_value("no such words").run()
+    assert len(app.info) == 1
+
+
+def test_duplicates_stand_side_by_side(with_corpus):
+    app = open_page("data", view="twins")
+    assert "stayed: " in shown_html(app) and "the same letters and digits" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
+
+
+@data_views
+@each_language
+def test_no_corpus_is_one_sentence_with_a_command(fresh_home, monkeypatch, view, lang):
+    if view == "pieces": pytest.skip("needs no corpus")
+    app = open_page("data", lang, view=view)
+    assert not app.exception and len(sentences(app)) == (view != "upload")
+    if view != "upload": assert "`lmnb quickstart --only lm`" in sentences(app)[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"steps": 7}', '{"steps": [{"step": "input", "entered": 3, "kept": 1}]}', '{"steps": [{"step": "x", "entered": "many", "kept": 1}]}', "\udcff"])
+def test_a_broken_report_is_one_sentence_with_a_command(with_corpus, content):
+    (with_corpus / "corpora/letters/result/report.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    app = open_page("data")
+    assert not app.exception and len(sentences(app)) == 1 and "`lmnb clean SOURCE --out" in sentences(app)[0] and "damaged" in sentences(app)[0]
+
+
+@pytest.mark.parametrize("view", ["fate", "twins", "report"])
+def test_a_damaged_result_is_no_traceback(with_corpus, view):
+    (with_corpus / "corpora/letters/result/clusters.jsonl").write_text("{")
+    (with_corpus / "corpora/letters/collected/manifest.json").write_text("[7]")
+    (with_corpus / "corpora/letters/result/removed-00000.jsonl").unlink()
+    app = open_page("data", view=view, corpus="letters/result")
+    assert not app.exception and len(sentences(app)) == 1 and "lmnb clean SOURCE --out" in sentences(app)[0]
+
+
+def test_a_manifest_cannot_make_the_page_run_something(with_corpus):
+    path = with_corpus / "corpora/letters/result/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["steps"] = [["os:mkdir", {"path": str(with_corpus / "made")}]]
+    path.write_text(json.dumps(manifest))
+    app = open_page("data", view="fate")
+    assert "os:mkdir" in app.error[0].value and not (with_corpus / "made").exists()
+
+
+def test_the_report_of_quickstart_is_shown_without_documents(fresh_home):
+    (fresh_home / "runs/pydocs").mkdir(parents=True)
+    _, report = run_steps(CLEANING, [Document.of("A text that is long enough to stay.", position=0), Document.of("7", position=1)])
+    (fresh_home / "runs/pydocs/report.json").write_text(json.dumps(report.to_dict()))
+    app = open_page("data")
+    assert not app.exception and not sentences(app) and app.dataframe[0].value["dropped"].sum() == 1
+    assert "without its documents" in sentences(open_page("data", view="fate"))[0]
+
+
+def test_tokenizers_on_a_text(with_corpus):
+    app = open_page("data", view="pieces")
+    app.text_area[0].set_value("<b>龘</b> unbelievable").run()
+    table = app.dataframe[0].value
+    assert list(table["comes back whole"])[2] == "yes" and set(table["tokenizer"]) == {"characters", "words", "BPE", "WordPiece", "Unigram"}
+    assert not app.exception and "&lt;" in shown_html(app) and "<b>" not in shown_html(app) and "▪" in shown_html(app)
+
+
+def test_an_upload_is_read_in_a_worker_within_limits(fresh_home):
+    files = [("../../notes.txt", b"A first note, long enough to stay."), ("a/.notes.txt", "第二份笔记，也足够长。".encode("gb18030")), ("bad.pdf", b"%PDF-1.7 cut"), ("e.txt", b"")]
+    corpus = prepare_upload(files)
+    assert corpus.ok and corpus.report.documents == 2 and [name for name, _ in unreadable(corpus)] == ["bad.pdf", "e.txt"] and [c.path for c in corpora()] == [corpus.path]
+    assert prepare_upload(files).path.stat().st_mtime == corpus.path.stat().st_mtime                        # not read twice
+    only_bad = prepare_upload([("bad.pdf", b"%PDF-1.7 cut")])
+    assert only_bad.ok and only_bad.report.documents == 0 and len(unreadable(only_bad)) == 1
+    before = set((fresh_home / "corpora").iterdir())
+    for bad in [[], [("x.txt", b"x")] * 51, [("x.txt", b"x" * 20_000_001)]]:
+        with pytest.raises(InputError): prepare_upload(bad)
+    assert set((fresh_home / "corpora").iterdir()) == before
+
+
+def test_a_worker_that_hangs_or_dies_is_one_sentence(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(InputError, match="within 1 seconds"): in_worker("import time; time.sleep(60)", {}, folder=tmp_path, seconds=1)
+    with pytest.raises(InputError, match="without a result"): in_worker("import os; os._exit(9)", {}, folder=tmp_path, seconds=20)
+    assert time.monotonic() - began < 10
+
+
+# -- figures of the data page --------------------------------------------------------------------------------------------
+
+def test_marks_of_changes_are_escaped_and_complete():
+    for before, after in [("a  b\r\n<b>", "a b\n<i>"), ("你好\u200b世界", "你好世界"), ("", "x"), ("same", "same"), ("\udcff half \x1b", "half"), ("x" * 9000 + " end", "x" * 9000)]:
+        for html in changes(before, after): html.encode()
+        left, right = changes(before, after)
+        assert "<b>" not in left and "<i>" not in right and ("line-through" in left) == (len(before) > len(after) or before != after and bool(before))
+    assert "\\u200b" in changes("你\u200b好", "你好")[0]
+
+
+def test_the_figures_of_a_report():
+    rows = [dict(step="input", entered=3, kept=3, changed=0, dropped=0, quarantined=0), dict(step="near", entered=3, kept=2, changed=1, dropped=1, quarantined=0)]
+    figure = step_bars(rows, words={"dropped": "丢弃"})
+    assert [bar.name for bar in figure.data][2] == "丢弃" and [sum(bar.x[i] for bar in figure.data) for i in (0, 1)] == [3, 3]
+    assert step_bars([]).data is not None and length_bars({}).data[0].y == (0,) and count_bars({}).data[0].x == ()
+    assert list(length_bars({"0": 1, "11": 2}).layout.xaxis.ticktext)[-1] == "1k"

@@ -115,3 +115,32 @@ def test_say_something(dashboard, tab):
     tab.locator("[data-testid=stChatMessage]").nth(2).wait_for(timeout=60_000)         # the message, and two models
     ready(tab, CONTENT["chat"])
     assert tab.locator("[data-testid=stChatMessage]", has_text="你好").count() >= 1
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_upload_files_and_see_their_report(dashboard, tab, tmp_path, lang):
+    evil = "The library opens at nine{}and closes at six on every day of the week. " + "See <script>document.title='owned'</script> or <img src=x onerror=\"document.title='owned'\">."
+    files = {"evil.txt": evil.format("  \r\n\r\n\r\n"), "twin.txt": evil.format(", ").upper(), "图书馆.txt": f"图书馆九点开门，六点关门，请大家注意时间。{lang}", "bad.pdf": "%PDF-1.7 cut off"}
+    for name, text in files.items(): (tmp_path / name).write_bytes(text.encode())
+    tab.goto(f"{dashboard}/data?lang={lang}&view=upload")
+    tab.locator("[data-testid=stFileUploader] input[type=file]").first.set_input_files([str(tmp_path / name) for name in files])
+    tab.get_by_role("button", name={"en": "Collect, clean", "zh": "收集、清洗"}[lang]).click()
+    tab.locator("[data-testid=stMetric]").nth(3).wait_for(timeout=90_000)
+    tab.wait_for_function(DONE, timeout=60_000)
+    assert [tab.locator("[data-testid=stMetricValue]").nth(i).inner_text() for i in range(3)] == ["4", "2", "2"]
+    assert "bad.pdf" in tab.locator("[data-testid=stAlert]").inner_text()
+    tab.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+    tab.get_by_text({"en": "Duplicates", "zh": "重复"}[lang], exact=True).first.click()                # the newest corpus is this one
+    tab.locator("text=twin.txt").first.wait_for(timeout=60_000)
+    tab.get_by_text({"en": "One document", "zh": "单篇文档"}[lang], exact=True).first.click()
+    tab.locator("[data-testid=stHtml]", has_text="onerror").first.wait_for(timeout=60_000)
+    tab.wait_for_function(DONE, timeout=60_000)
+    assert tab.locator("[data-testid=stException], [data-testid=stHtml] img, [data-testid=stHtml] script").count() == 0 and "owned" not in tab.title()
+    assert "view=fate" in tab.url and f"lang={lang}" in tab.url or lang == "en"
+
+
+def test_tokenizers_colour_a_text(dashboard, tab):
+    tab.goto(f"{dashboard}/data?view=pieces")
+    tab.locator("[data-testid=stHtml] span[title]").first.wait_for(timeout=180_000)                 # they are learned once, in a worker
+    ready(tab, "[data-testid=stDataFrame]")
+    assert tab.locator("[data-testid=stHtml]").count() == 5

@@ -1,9 +1,9 @@
 """Cleaning: counts that stream and add up, rules by name, personal data, decontamination, the quality model."""
-import gzip, itertools, json, random, tracemalloc, zipfile
+import gzip, itertools, json, random, time, tracemalloc, zipfile
 
 import pytest
 
-from lmnb.clean import (AGAIN, RULES, STEPS, Look, Quality, StepCount, change, decontaminate, find_personal, half_width, held_out_texts, id_card, keep, language,
+from lmnb.clean import (AGAIN, RULES, STEPS, Look, look, script_of, strip_controls, units, Quality, StepCount, change, decontaminate, find_personal, half_width, held_out_texts, id_card, keep, language,
                         language_of, load_quality, luhn, mask_personal, repair, report_of, run_steps, sift, step_of, steps_of, strip_boilerplate, strip_html, tidy_space,
                         train_quality, c4_lines, c4_page, convert_chinese, duplicate_grams, duplicate_lines, few_bullets, few_symbols, mean_length, mostly_letters,
                         small_words, word_count)
@@ -101,6 +101,33 @@ def test_mojibake_far_from_other_text_is_found():
     assert repair("ﬁ①", form="NFKC") == "fi1" and repair("ﬁ①") == "ﬁ①" and repair("a\x1b[31mred\x1b[0m") == "ared"
 
 
+@pytest.mark.parametrize("text,out", [
+    ("x<a and b>c", "x<a and b>c"), ("vector<i> x", "vector<i> x"), ("List<a>", "List<a>"), ("if (x<b and c==d>e)", "if (x<b and c==d>e)"), ("vector<p> v", "vector<p> v"),
+    ("a <b>bold</b> word", "a bold word"), ('<a href="x">y</a> <A NAME=z>', "y "), ("<p>one<p>two", "\none\ntwo"), ("end</p>", "end\n"), ("<br/>x<img src=a>", "\nx"),
+    ("a<script>x</script>b<SCRIPT src='y'>z</Script >c", "abc"), ("a<!-- b <script> -->c</script>", "ac</script>"), ("a<style>b", "a<style>b"), ("one<p>two\n<p>three", "one\ntwo\n\nthree"), ("a<!-- never closed", "a<!-- never closed"),
+    ("&#0;a&#55296;&#x110000;", "a"), ("&#65533;", "\ufffd"), ("&amp;lt;&shy;", "&lt;\xad")])
+def test_tags_and_entities(text, out): assert strip_html(text) == out
+
+
+@pytest.mark.parametrize("piece", ["<script>", "<script", "<!--", "<style ", "<a ", "<p>", "</script ", "<b>", "&#", "<script></style>", "<!--<script>", "<a x=", "< ", "<p x"])
+def test_html_that_is_never_closed_takes_linear_time(piece):
+    text = piece * (1_000_000//len(piece)) + ">"
+    start = time.perf_counter()
+    strip_html(text)
+    assert time.perf_counter() - start < 3          # a second at most on a free machine; the quadratic search took minutes
+
+
+def test_web_leaves_nothing_unseen():
+    kept, report = run_steps(steps_of(["repair", "strip_html", "strip_controls", "nothing_lost"]), documents(["天气&#8203;很&shy;好&#x202e;&#0;&#55296;"]))
+    assert [doc.text for doc in kept] == ["天气很好"] and strip_controls("soft\xadhyphen") == "softhyphen"
+    names = [step.__name__ for step in steps_of("web")]
+    assert names.index("strip_html") < names.index("strip_controls") < names.index("nothing_lost")
+
+
+@pytest.mark.parametrize("text,out", [("日本の漢字", "日本の漢字"), ("発展と會議について", "発展と會議について"), ("語言模型與會議", "语言模型与会议"), ("優の良品零食店今天開業，歡迎大家光臨，會有很多好吃的東西", "优の良品零食店今天开业，欢迎大家光临，会有很多好吃的东西")])
+def test_japanese_is_not_converted(text, out): assert convert_chinese(text) == out
+
+
 def test_html_and_width():
     assert strip_html("x < y > z, Map<K, V>, &unknown; & co") == "x < y > z, Map<K, V>, &unknown; & co"
     assert strip_html("<DIV class='a'>a</DIV><!-- no --><style>p {}</style>&lt;b&gt;") == "\na\n<b>"
@@ -108,14 +135,16 @@ def test_html_and_width():
     with pytest.raises(UsageError): convert_chinese("字", to="ancient")
 
 
-@pytest.mark.parametrize("line", ["版权所有 © 2020 某某公司", "责任编辑：张三", "上一篇：旧闻", "  Read more »", "© 2020 Company", "Sign in", "京ICP备12345678号", "This site uses cookies."])
+@pytest.mark.parametrize("line", ["版权所有 © 2020 某某公司", "责任编辑：张三", "上一篇：旧闻", "  Read more »", "© 2020 Company", "Sign in", "京ICP备12345678号", "This site uses cookies.", "Copyright 2020 Company.", "© 2020 Company. All rights reserved.",
+                                  "版权所有，未经许可不得转载。", "未经授权禁止转载！", "Read more...", "阅读全文…", "联系我们"])
 def test_boilerplate_lines_go_alone(line):
     assert strip_boilerplate(f"A story.\n{line}\nIts end.") == "A story.\nIts end." and strip_boilerplate(line) == ""
     long = f"{line} " + "and a long sentence that only begins in the same way " * 3
     assert strip_boilerplate(f"A.\n{long}\nB.") == f"A.\n{long}\nB."
 
 
-@pytest.mark.parametrize("line", ["来源于生活的艺术", "The logins of users", "编辑部的故事", "Shareholders met today.", "I read more books."])
+@pytest.mark.parametrize("line", ["来源于生活的艺术", "The logins of users", "编辑部的故事", "Shareholders met today.", "I read more books.", "举报人说他看见了那辆车。", "关于我们的未来，谁也说不准。", "编辑：她问我为什么。",
+                                  "Copyright law was changed in 1976.", "Read more books, he said.", "“联系我们吧！”", "Sign in blood?"])
 def test_sentences_that_only_look_like_boilerplate_stay(line): assert strip_boilerplate(f"{line}\nx") == f"{line}\nx"
 
 
@@ -129,7 +158,7 @@ def test_sentences_that_only_look_like_boilerplate_stay(line): assert strip_boil
     (mostly_letters, "123 4a 56 78", "letters"), (small_words, "Home Login Register Help", "small words"), (small_words, "首页 登录 注册 帮助", "small words"),
     (duplicate_lines, "甲乙\n甲乙\n丙丁\n甲乙", "lines repeat"), (duplicate_lines, f"{PROSE}\n\na\n\nb\n\n{PROSE}", "characters in lines"),
     (duplicate_grams, "buy this now " * 40, "a phrase of 2 words"), (duplicate_grams, ZH + ZH, "repeated phrases"), (duplicate_grams, PROSE * 2, "repeated phrases"),
-    (c4_page, "One. Two.", "sentences"), (c4_page, "Lorem ipsum dolor. A. B. C.", "lorem"), (c4_page, "a { b }. C. D.", "brace")])
+    (c4_page, "Here stand two sentences. Only two of them.", "sentences"), (c4_page, "Home\nMenu", "0 sentences"), (c4_page, "Lorem ipsum dolor sit amet. A. B. C.", "lorem"), (c4_page, "a { b } c. C. D.", "brace")])
 def test_each_rule_drops_what_it_is_for(judge, text, reason):
     verdict = judge(Document.of(text))
     assert verdict is not True and reason in verdict[1]
@@ -177,6 +206,31 @@ def test_repetition_is_what_it_says(zh):
     assert [limit for *_, limit in AGAIN] == [.15, .14, .13, .12, .11, .10]
 
 
+def test_who_is_dropped_keeps_the_text():
+    "What a person needs to see: the text as it came to the step that refused it, for c4 before its lines are cut."
+    page = "Home\nNews of today\nOne sentence stands alone here."
+    kept, report = run_steps(steps_of("c4"), documents([page, "Home | News | Sport and more of it"]))
+    assert not kept and [doc.text for doc in report.removed] == [page, "Home | News | Sport and more of it"] and all(report.steps[-2].samples.values())
+    kept, report = run_steps([change(strip_boilerplate), change(lambda text: text)], documents(["Sign in", "   ", "a story"]))
+    assert [doc.text for doc in kept] == ["   ", "a story"] and report.removed[0].text == "Sign in" and report.steps[1].samples == {"nothing is left": "Sign in"}
+    count = StepCount("a")
+    count.add(Document.of("as it came"), Document.of("cut", fate="dropped", reason="x"))
+    assert count.samples == {"x": "as it came"}
+
+
+@pytest.mark.parametrize("note", ["zh", "zh-CN", "zho", "Chinese", "eng", "en", "ja", None])
+def test_the_script_decides_what_a_unit_is(note):
+    doc = Document.of("今天天气很好", language=note)
+    assert units(doc) == list("今天天气很好") and run_steps(steps_of("basic"), [doc])[0] == [doc]
+    assert look(Document.of("Plain words of English", language=note)).n == 4 and look(Document.of("“Plain” words of English 好", language="en")).n == 5
+    assert look(Document.of("GPT-4 和 some more Latin words that stand here", language=note)).zh == (note == "zh")
+
+
+def test_too_short_is_said_in_words():
+    _, report = run_steps(steps_of("basic"), documents(["好", "No."]))
+    assert [doc.meta["reason"] for doc in report.removed] == ["too short: 1 of 4 units"]*2 and word_count(Document.of(ZH[:20]))[1].endswith("of 75 units")
+
+
 def test_c4_lines_in_both_languages():
     page = "Home\nThe river rose two metres[12] last night.\nRead this...\nPlease enable Javascript in your browser now.\n雪下了一整夜，路都白了。\n好。\nshort one."
     assert c4_lines(page) == "The river rose two metres last night.\n雪下了一整夜，路都白了。"
@@ -189,6 +243,7 @@ def test_languages_by_script_words_and_model():
     assert [language_of(text)[0] for text in ("Der Hund läuft über die Straße und bellt.", "Большая собака быстро бежит по улице за кошкой, которая ещё быстрее", "강아지가 뛴다", "犬が走っています")] == ["de", "ru", "ko", "ja"]
     kept, report = run_steps([language(languages=["de"], threshold=.5)], documents(["Der Hund läuft über die Straße und bellt.", PROSE]))
     assert kept[0].meta["language"] == "de" and report.steps[1].reasons == {"language en": 1}
+    assert [script_of(text) for text in ("优の良品零食店今天开业，欢迎光临", "优の良品", "すしの店", "コンピュータ", "犬が走っています")] == ["zh", "zh", "ja", "ja", "ja"]
     with pytest.raises(UsageError, match="xx"): language_of("Ein Satz ohne Sinn", candidates=("de", "xx"))
 
 
@@ -207,14 +262,19 @@ def test_chinese_and_english_of_the_declaration(public_data):
     ("邮箱li@例子.com和li.lei@qq.com。", ["email:li.lei@qq.com"]), ("手机13812345678，或+86 138 1234 5678", ["phone:13812345678", "phone:+86 138 1234 5678"]),
     ("电话：(021)62345678转3", ["phone:(021)62345678"]), ("call (283)-182-3829", []), ("call (283) 282-3829 or 283-282-3829", ["phone:(283) 282-3829", "phone:283-282-3829"]),
     ("You can reach me at 283.282.3829.", ["phone:283.282.3829"]), ("my ip is 192.0.2.146.", ["ip:192.0.2.146"]), ("[2001:db8::1]:80 and fe80::1ff:fe23:4567:890a", ["ip:2001:db8::1", "ip:fe80::1ff:fe23:4567:890a"]),
-    ("身份证11010519491231002X。", ["id:11010519491231002X"]), ("卡号 4111 1111 1111 1111", ["card:4111 1111 1111 1111"]), ("6222021234567894", ["card:6222021234567894"])])
+    ("身份证11010519491231002X。", ["id:11010519491231002X"]), ("卡号 4111 1111 1111 1111", ["card:4111 1111 1111 1111"]), ("6222021234567894", ["card:6222021234567894"]),
+    ("（010）62345678", ["phone:（010）62345678"]), ("打8613800138000吧", ["phone:8613800138000"]), ("手机１３８００１３８０００。", ["phone:１３８００１３８０００"]), ("写信abc＠163.com", ["email:abc＠163.com"]),
+    ("110105 19491231 002X", ["id:110105 19491231 002X"]), ("热线400-820-8820", ["phone:400-820-8820"]), ("+1 283 282 3829", ["phone:+1 283 282 3829"]), ("+1 (283) 282-3829", ["phone:+1 (283) 282-3829"]),
+    ("+44 20 7946 0958", ["phone:+44 20 7946 0958"]), ("电话+86 10 6234 5678", ["phone:+86 10 6234 5678"]), ("服务器192.168.0.1的日志", ["ip:192.168.0.1"]), ("a.b@icon.com.cn", ["email:a.b@icon.com.cn"])])
 def test_personal_data_is_found(text, found):
     assert [f"{kind}:{text[start:end]}" for kind, start, end in find_personal(text)] == found
 
 
 @pytest.mark.parametrize("text", ["version 1.2.3.4", "v1.2.3.4", "版本 10.0.2.1", "1.2.3.4.5", "256.1.1.1", "12:30:45", "std::vector::size", "a::b", "2020-01-02 03:04:05", "11010519491231002Y",
                                   "110105194912310021", "4111 1111 1111 1112", "1234567890", "3.14159265358979", "978-7-302-12345-6", "user@localhost", "@decorator", "a @ b.com", "13812345678901",
-                                  "0.123-456-7890", "12345678901234567890123456", "#13812345678a", "10.1000/182", "f(1, 2)-345-6789"])
+                                  "0.123-456-7890", "12345678901234567890123456", "#13812345678a", "10.1000/182", "f(1, 2)-345-6789",
+                                  "icon@2x.png", "image@2x.jpeg", "logo@3x.webp 2x", "100-200-3000", "1+1=2 +1 234 567", "+12 345", "Fig. 1.2.3.4", "Figure 1.2.3.4", "Section 1.2.3.4", "见图1.2.3.4",
+                                  "第1.2.3.4节", "§ 1.2.3.4", "110105 19491231 0029", "１２３４５６７８９０", "8612800138000", "x @ y"])
 def test_what_only_looks_personal_stays(text): assert find_personal(text) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from lmnb.clean import run_steps
 from lmnb.collect import Document
 from lmnb.core import InputError, UsageError
-from lmnb.dedup import (DEDUP, Exact, Lines, Near, catch_probability, changed_text, choose_bands, exact, families, fold, hash_of, jaccard, lines, minhash,
+from lmnb.dedup import (DEDUP, Exact, Lines, Near, catch_probability, changed_text, choose_bands, exact, families, fingerprint, fold, hash_of, jaccard, lines, minhash,
                         near, odd_sketch, odd_sketches, pairs_near, read_rows, scurve, shingle_hashes, shingles, signatures, similarity, write_clusters)
 
 WORDS = [f"{a}{b}" for a in "bcdfgklmnprstvw" for b in ("ad", "en", "il", "or", "um", "ay")]
@@ -76,6 +76,21 @@ def test_rows_do_not_grow_with_the_text():
     assert len(json.dumps(next(exact.map([Document.of(text)])))) < 80
 
 
+@each_step
+def test_a_document_that_comes_twice_is_told(step):
+    docs = [Document.of(text, position=i, quality=1) for i, text in enumerate(["a text that came twice", "another one"])]
+    with pytest.raises(InputError, match=f"the same id {docs[0].id}: was a file collected twice") as error: list(step([*docs, docs[0]]))
+    assert "\n" not in str(error.value)
+
+
+def test_families_end():
+    docs = [Document.of(text, position=i) for i, text in enumerate("abcd")]
+    a, b, c, d = (doc.id for doc in docs)
+    twins = lambda *ids: [doc.but(fate="dropped", twin=twin) if twin else doc for doc, twin in zip(docs, ids)]
+    assert families(twins(a, a, b, None)) == {a: [(b, 1.), (c, 1.)]}                # its own twin is nobody's
+    assert sum(map(len, families(twins(b, c, a, c)).values())) == 4                 # a circle ends
+
+
 # -- the fixtures ------------------------------------------------------------------------------------------------------
 
 def read_folder(folder):
@@ -106,6 +121,16 @@ def test_the_rule_decides_who_stays():
     for step in (Exact, Near):
         assert stays(step()) == [0, 3] and stays(step(keep="longest")) == [2, 3] and stays(step(keep="quality")) == [1, 3]
         with pytest.raises(InputError, match="stars"): list(step(keep="stars")(docs))
+
+
+@pytest.mark.parametrize("a,b", [("3.14", "31.4"), ("12:30", "1:230"), ("C", "C++"), ("C", "C#"), ("C++", "C#"), ("1", "-1"), ("1 - 1", "1 + 1"), ("😀 ok", "😡 ok"), ("5 €", "5 $"), ("1-2", "12"),
+                                 ("कि", "की"), ("a < b", "a > b"), ("第3.1节", "第31节")])
+def test_signs_that_mean_something_are_not_folded(a, b): assert fingerprint(a) != fingerprint(b) and fingerprint(f"x {a} y") != fingerprint(f"x {b} y")
+
+
+@pytest.mark.parametrize("a,b", [("Hello, world", "hello world!"), ("你好，世界", "你好世界"), ("ＡＢ１２", "ab12"), ("# Title", "Title"), ("- item one", "item one"), ("snake_case", "snake case"),
+                                 ("covid-19", "covid 19"), ("a\u200bb\n", "ab"), ("☺\ufe0f", "☺"), ("In 2020, 5 came.", "in 2020 5 came"), ("cafe\u0301", "café"), ("“好”", '"好"')])
+def test_width_case_and_punctuation_are_folded(a, b): assert fingerprint(a) == fingerprint(b)
 
 
 @pytest.mark.parametrize("make", [lambda: Near(threshold=0), lambda: Near(threshold=80), lambda: Near(size=0), lambda: Lines(unit="word"), lambda: Lines(keep="last")])

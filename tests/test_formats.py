@@ -1,12 +1,12 @@
 "Formats: what a file is, what its bytes say, that damage costs only what is damaged, and that a weapon is refused."
-import bz2, gzip, hashlib, io, json, lzma, os, random, re, struct, subprocess, sys, tarfile, time, wave, zipfile, zlib
+import base64, bz2, gzip, hashlib, io, json, lzma, os, random, re, struct, subprocess, sys, tarfile, time, wave, zipfile, zlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from lmnb import formats
-from lmnb.collect import read, read_documents, write_documents
+from lmnb.collect import Document, document_of, language_tag, read, read_documents, write_documents
 from lmnb.core import InputError
 from lmnb.formats import DOCUMENT, LONGEST, decode, encoding_of, parts, records, rows_of, sniff, text_blocks, unpacked, wiki_text
 
@@ -417,6 +417,17 @@ HOSTILE = {
     "a zip without its table": ("a.zip", zipped(("a.txt", LINES), ("b.txt", "two"), ("c.txt", LINES))[:-150], 3, 1, "damaged zip"),
     "a zip that is cut in a file": ("a.zip", zipped(("a.txt", LINES), ("b.txt", "two"), ("c.jsonl", ROWS))[:-3000], 500, None, "zip"),
     "a zip with a wrong checksum": ("a.zip", zipped(("a.txt", LINES), method=zipfile.ZIP_STORED).replace(b"line 77 ", b"line 78 "), 0, None, "CRC"),
+    "a zip with one damaged member of three": ("a.zip", zipped(("a.txt", "one"), ("b.txt", b"b"*70_000), ("c.txt", LINES), method=zipfile.ZIP_STORED).replace(b"bbbb", b"bxbb", 1), 2, 1, "CRC"),
+    "a zip with a short damaged member": ("a.zip", zipped(("a.txt", "one"), ("b.txt", "the second"), ("c.txt", "three"), method=zipfile.ZIP_STORED).replace(b"the second", b"the Second", 1), 2, 1, "CRC"),
+    "a zip with a member packed in an unknown way": ("a.zip", zipped(("a.txt", "one"), ("b.txt", "two")).replace(b"PK\1\2\x14\3\x14\0\0\0\x08\0", b"PK\1\2\x14\3\x14\0\0\0\x63\0", 1), 1, 1, "NotImplementedError"),
+    "a page behind thirty remarks": ("a.txt", b"<!-- a -->"*30 + b"x", 1, 0, ""),
+    "a text after a long space": ("a.txt", b" \n"*40_000 + b"the text at last", 1, 0, ""),
+    "a table after a long space": ("a.jsonl", b" "*70_000 + b"\n" + ROWS, 2000, 0, ""),
+    "nothing but a long space": ("a.txt", b" "*100_000, 0, 1, "no text"),
+    "one line of GBK after one of UTF-8": ("a.txt", "这是第一行文字，没有问题。\n".encode() + "这一行是另一种编码。\n".encode("gbk"), 1, 1, "no utf-8"),
+    "one line of GBK after three of UTF-8": ("a.txt", "这是第一行文字，没有问题。\n".encode()*3 + "这一行是另一种编码。\n".encode("gbk"), 1, 1, "no utf-8"),
+    "an array of open strings": ("a.json", b"[" + b'{"text":"a\n'*50_000, 0, 50_000, "Invalid control character"),
+    "a tar that ends at a head": ("a.tar", tarred(("a.txt", b"one"), ("b.txt", b"two"))[:1536], 1, 1, "ends 3 bytes early"),
     "a tar that is cut off": ("a.tar", tarred(("a.txt", LINES), ("b.txt", LINES))[:-30_000], 1, None, "early"),
     "a tar with a damaged head": ("a.tar", insert(tarred(("a.txt", b"one"), ("b.txt", b"two"), ("c.txt", b"three")), b"", at=0).replace(b"b.txt", b"\xffhurt", 1), 2, 1, "no head"),
     "an archive with an empty file": ("a.zip", zipped(("a.txt", ""), ("b.txt", "two")), 1, 1, "empty file"),
@@ -505,6 +516,80 @@ def test_noise_never_raises():
         if sniff(bytes(data)) in ("image", "audio"): continue
         found = list(parts(bytes(data), dice.choice(["x.txt", "x.jsonl", "x.csv", "x.zip"])))
         assert found and all(isinstance(text, str) and meta["kind"] for text, meta in found)
+
+
+def test_a_damaged_member_is_named_and_costs_no_other():
+    name, data, *_ = HOSTILE["a zip with a short damaged member"]
+    assert [(meta["file"], meta.get("fate")) for _, meta in parts(data, name)] == [("a.zip/a.txt", None), ("a.zip/b.txt", "quarantined"), ("a.zip/c.txt", None)]
+
+
+TABLES = {
+    "a column in Chinese": ("a.csv", "标题,正文\n一,春眠不觉晓\n".encode(), ["春眠不觉晓"]),
+    "a column in Chinese, in JSON": ("a.jsonl", '{"内容": "处处闻啼鸟", "n": 1}\n'.encode(), ["处处闻啼鸟"]),
+    "a Chinese column tells the kind": ("a", "id,文本\n1,夜来风雨声\n".encode(), ["夜来风雨声"]),
+    "lines that end with a carriage return": ("a.csv", b"text,n\rone,1\rtwo,2\r", ["one", "two"]),
+    "the same in UTF-16": ("a.csv", "text,n\rone,1\rtwo,2\r".encode("utf-16"), ["one", "two"]),
+    "the same without a name": ("a", b"text,n\rone,1\rtwo,2\r", ["one", "two"]),
+    "rows in an object": ("a.json", b'{"data": [{"text": "one"}, {"text": "two"}], "version": 1}', ["one", "two"]),
+    "rows in an object of many lines": ("a.json", b'{\n "rows": [\n  {"text": "one"},\n  {"text": "two"}\n ]\n}\n', ["one", "two"]),
+    "an object with a text and a list": ("a.json", b'{"text": "one", "links": [{"text": "no"}]}', ["one"]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_many_makes(name):
+    file, data, texts = TABLES[name]
+    assert split(parts(data, file)) == (texts, [])
+
+
+def test_two_columns_of_one_name_are_both_kept():
+    assert [row for _, row, _ in rows_of(b"text,text,x,text_2\na,b,c,d\n", "csv")] == [{"text": "a", "text_2": "b", "x": "c", "text_2_2": "d"}]
+    began = time.monotonic()
+    assert len(next(iter(rows_of(b",".join([b"a"]*100_000) + b"\n" + b",".join([b"1"]*100_000), "csv")))[1]) == 100_000 and time.monotonic() - began < 5
+
+
+def test_an_array_of_broken_items_takes_no_time():
+    began = time.monotonic()
+    assert len(list(parts(b"[" + b'{"text":"a\n'*200_000, "a.json"))) == 200_000 and time.monotonic() - began < 15
+
+
+def test_cues_without_a_blank_line_between():
+    (text, meta), = parts(b"WEBVTT\n\n00:01.000 --> 00:02.000\nOne\n00:02.000 --> 00:03.000\nTwo\n00:03.000 --> 00:04.000\n42\n")
+    assert text == "One\nTwo\n42" and meta["times"] == [[1, 2], [2, 3], [3, 4]]
+    (text, _), = parts(b"1\n00:00:01,000 --> 00:00:02,000\nOne\n2\n00:00:03,000 --> 00:00:04,000\nTwo\n", "a.srt")
+    assert text == "One\nTwo"
+
+
+@pytest.mark.parametrize("raw", ["新闻/第一篇.txt".encode("gbk"), "新闻/第一篇.txt".encode(), "Größe.txt".encode("cp437")])
+def test_names_in_a_zip_without_the_flag_of_utf_8(raw):
+    wanted = raw.decode("cp437" if raw.startswith(b"G") else "utf-8" if raw.startswith("新".encode()) else "gbk")
+    data = zipped(("x"*len(raw), "text")).replace(b"x"*len(raw), raw)
+    assert [meta["file"] for _, meta in parts(data, "a.zip")] == [f"a.zip/{wanted}"]
+
+
+def test_a_title_with_a_colon_is_no_language():
+    assert wiki_text("See [[Re:Zero]] and [[de:Regen]][[檔案:a.png]][[Image:b.png]].") == "See Re:Zero and ."
+
+
+def test_a_pair_of_bytes_may_be_chance():
+    for text in ("Price: 100元", "元"): assert decode(text.encode("gbk")) == (text, "gb18030")
+    for text in ("café", "α = 0.05", "я", "да и нет", "25 °C", "Ԫ Ԫ Ԫ", "元"): assert decode(text.encode()) == (text, "utf-8")
+
+
+def test_pages_and_files_have_one_detector():
+    from lmnb import web
+    assert formats.encoding_of is web.encoding_of
+    late = b"<script>" + b"x = 1;\n"*20_000 + b"</script><p>"
+    for text, encoding, found in ((POEM, "gbk", "gb18030"), (TRADITIONAL, "big5", "big5"), ("Größe, schön und für alle", "latin-1", "cp1252"), (POEM, "utf-8", "utf-8")):
+        assert web.page_text(late + text.encode(encoding)) == (late.decode() + text, found)
+    assert encoding_of(POEM.encode("gbk"), declared="ISO-8859-1") == "gb18030"               # a server that says so of everything
+
+
+@pytest.mark.parametrize("raw", [b"plain \xff", b"a \\xff that was written, and \xff that was not", b"\\xff alone"])
+def test_quarantined_bytes_can_be_had_back(raw):
+    text, meta = formats.bad(raw, "why")
+    back = base64.b64decode(meta["raw"]) if "raw" in meta else re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), text.encode())
+    assert back == raw and meta["bytes"] == len(raw) and ("raw" in meta) == (b"\\" in raw)
 
 
 # -- weapons ---------------------------------------------------------------------------------------------------------
@@ -644,6 +729,59 @@ def test_an_interrupted_writing_leaves_nothing(tmp_path):
     (tmp_path / "out.jsonl").write_text("old")
     with pytest.raises(KeyboardInterrupt): write_documents(tmp_path / "out.jsonl", broken())
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"] and (tmp_path / "out.jsonl").read_text() == "old"
+
+
+def documents(rows, tmp_path):
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return list(read(tmp_path / "in.jsonl"))
+
+
+def test_a_row_cannot_say_what_lmnb_says(tmp_path):
+    doc, = documents([dict(text="fine", line="x", engine="y", fate="dropped", step="z", twin="a", similarity=1, cut=2, found={"a": 1}, label="good")], tmp_path)
+    assert doc.meta == {"line": 1, "engine": "y", "label": "good"}
+    doc = document_of("fine", {"kind": "html", "position": 0, "url": "http://real", "engine": "real", "row": {"url": "http://false", "engine": "false", "n": 1}}, "a")
+    assert doc.meta == {"url": "http://real", "engine": "real", "n": 1}
+
+
+@pytest.mark.parametrize("change", [{"id": 7}, {"source": None}, {"kind": ["text"]}, {"meta": []}, {"meta": {"fate": "lost"}}, {"meta": {"fate": "dropped", "reason": 3}}, {"meta": {"fate": None}}])
+def test_a_row_that_only_looks_like_a_document_is_quarantined(tmp_path, change):
+    good = vars(Document.of("fine", source="a"))
+    mine, other = documents([good, {**good, **change}], tmp_path)
+    assert mine == Document(**good) and other.meta["fate"] == "quarantined" and other.meta["line"] == 2 and other.source.endswith("in.jsonl")
+
+
+def test_languages_are_written_one_way(tmp_path):
+    wanted = {"zh-CN": "zh", "zh-Hans": "zh", "zho": "zh", "chi": "zh", "cmn": "zh", "Chinese": "zh", "en-US": "en", "eng": "en", "English": "en", "DE-at": "de", "fra": "fr", "zho,eng": "zh", "yue": "yue"}
+    assert {said: language_tag(said) for said in wanted} == wanted
+    docs = documents([{"text": "some words", "language": said} for said in ("ZH-cn", ["en"], None, 3, "")], tmp_path)
+    assert [doc.language for doc in docs] == ["zh", "en", "en", "en", "en"] and Document.of("some words", language=["en"]).language == "en"
+
+
+def test_half_a_character_can_be_written_and_read(tmp_path):
+    docs = documents([{"text": "fine", "title": "half \ud83d"}], tmp_path)
+    assert write_documents(tmp_path / "out.jsonl", docs) == 1 and list(read_documents(tmp_path / "out.jsonl")) == docs
+    (tmp_path / "out.jsonl").read_text(encoding="utf-8")
+    from lmnb.dedup import write_clusters
+    twins = [Document.of("half \ud83d", source="a"), Document.of("half \ud83d", source="b", fate="dropped", reason="same")]
+    twins[1].meta["twin"] = twins[0].id
+    assert write_clusters(tmp_path / "twins.jsonl", twins) == 1 and "\\ud83d" in (tmp_path / "twins.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names here are text, not bytes")
+def test_a_file_whose_name_is_no_utf_8(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("its text")
+    doc, = read(tmp_path)
+    assert doc.text == "its text" and doc.source.endswith("/\\xff.txt")
+    run = subprocess.run([sys.executable, "-c", "from lmnb.cli import main; main()", "collect", str(tmp_path), "--out", str(tmp_path.parent / "out")], capture_output=True, text=True,
+                         env={**os.environ, "LMNB_HOME": str(tmp_path.parent / "home")})
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("source", ["", "  ", "x"*5000, "a\0b", "HTTP://127.0.0.1:1/", "HTTPS://127.0.0.1:1/"])
+def test_what_is_no_source_is_one_short_line(source):
+    from lmnb.core import LmnbError
+    with pytest.raises(LmnbError) as error: list(read(source))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400 and ("127.0.0.1" not in source or "public" in str(error.value))
 
 
 # -- pictures and sound ----------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 "The engine of the data stage: the same bytes from any number of workers, counts that add up, runs that survive being killed, and the fate of every document."
-import hashlib, json, os, random, signal, subprocess, sys, time
+import hashlib, json, os, random, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -404,3 +404,24 @@ def test_the_command_says_what_is_wrong(source, tmp_path, arguments, code):
     found, out, err = lmnb(*arguments, cwd=tmp_path)
     assert found == code and len(err.strip().splitlines()) == 1, err
     assert not (tmp_path/"x/manifest.json").exists()
+
+
+def test_a_file_named_twice_is_read_once(tmp_path):
+    "A folder, a folder in it and a file in that: one document for each file."
+    (tmp_path/"g/sub").mkdir(parents=True)
+    (tmp_path/"g/sub/same.txt").write_text("This text is named three times.")
+    (tmp_path/"g/other.txt").write_text("Another good text stands here now.")
+    report = run_pipeline([tmp_path/"g", tmp_path/"g/sub/same.txt", tmp_path/"g/sub"], [], tmp_path/"out")
+    assert report["documents"] == 2
+    assert run_pipeline(tmp_path/"out", [EXACT, NEAR], tmp_path/"unique")["documents"] == 2
+
+
+def test_a_manifest_cannot_run_anything(undisturbed, tmp_path):
+    "A folder from elsewhere names the steps of its run: only lmnb's own are called again."
+    shutil.copytree(undisturbed, tmp_path/"theirs")
+    manifest = read_json(tmp_path/"theirs/manifest.json")
+    manifest["steps"][0] = ["os:mkdir", {"path": str(tmp_path/"made")}]
+    (tmp_path/"theirs/manifest.json").write_text(json.dumps(manifest))
+    id = next(iter(search(tmp_path/"theirs", "word7"))).id
+    with pytest.raises(InputError, match="another program"): fate(tmp_path/"theirs", id)
+    assert not (tmp_path/"made").exists()

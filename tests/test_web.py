@@ -6,7 +6,7 @@ import pytest
 
 from lmnb import web
 from lmnb.core import CorruptError, InputError, data_dir
-from lmnb.web import Fetcher, article, is_public, page_text, retry_after, shingle_scores, unpacked, web_address
+from lmnb.web import Fetcher, article, is_public, page_text, retry_after, shingle_scores, body_of, web_address
 
 PARAGRAPH = "The committee met on Tuesday, as it does every month, and spoke about the roof of the school. "
 
@@ -101,7 +101,7 @@ def test_every_chinese_page_gives_its_article():
 
 @pytest.mark.parametrize("address", """127.0.0.1 127.8.8.8 10.1.2.3 172.16.0.1 172.31.255.255 192.168.0.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 192.0.0.192
     168.63.129.16 198.18.0.1 224.0.0.251 239.255.255.250 240.0.0.1 255.255.255.255 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 ff02::1 fec0::1 ::ffff:10.0.0.1
-    ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 2002:a00:1:: 2001:db8::1""".split())
+    ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 2002:a00:1:: 2001:db8::1 ::ffff:0:7f00:1 3fff::1 3fff:fff::1 5f00::1""".split())
 def test_private_addresses(address): assert not is_public(address)
 
 
@@ -133,12 +133,12 @@ def test_unpacked():
     raw = raw.compress(data) + raw.flush()
     for packed, coding in ((data, ""), (gzip.compress(data), "gzip"), (zlib.compress(data), "deflate"), (raw, "deflate"), (gzip.compress(data[:50]) + gzip.compress(data[50:]), "gzip")):
         for size in (1, 7, 10**6):
-            assert unpacked((packed[i:i + size] for i in range(0, len(packed), size)), coding, most=10**6) == data, (coding, size)
-    assert unpacked([data], "identity", most=len(data)) == data
-    with pytest.raises(InputError, match="larger"): unpacked([data], "", most=len(data) - 1)
-    with pytest.raises(CorruptError, match="middle"): unpacked([gzip.compress(data)[:-9]], "gzip", most=10**6)
-    with pytest.raises(CorruptError, match="damaged"): unpacked([b"no gzip at all"], "gzip", most=10**6)
-    with pytest.raises(CorruptError, match="nobody"): unpacked([data], "gzip, gzip", most=10**6)
+            assert body_of((packed[i:i + size] for i in range(0, len(packed), size)), coding, most=10**6) == data, (coding, size)
+    assert body_of([data], "identity", most=len(data)) == data
+    with pytest.raises(InputError, match="larger"): body_of([data], "", most=len(data) - 1)
+    with pytest.raises(CorruptError, match="middle"): body_of([gzip.compress(data)[:-9]], "gzip", most=10**6)
+    with pytest.raises(CorruptError, match="damaged"): body_of([b"no gzip at all"], "gzip", most=10**6)
+    with pytest.raises(CorruptError, match="nobody"): body_of([data], "gzip, gzip", most=10**6)
 
 
 # -- a server --------------------------------------------------------------------------------------------------------
@@ -226,6 +226,13 @@ def test_robots_of_a_troubled_server(site):
     assert "/a" not in site.paths()
     site.answers["/robots.txt"] = 403, {}, b"User-agent: *\nDisallow: /"
     assert quick().fetch(site.url + "/a")[0] == b"a"
+
+
+@pytest.mark.parametrize("status", [429, 500, 501, 507, 520, 599])
+def test_robots_that_cannot_be_said_allow_nothing(site, status):
+    site.answers.update({"/robots.txt": (status, {}, b"User-agent: *\nAllow: /\n"), "/a": (200, {}, b"a")})
+    with pytest.raises(InputError, match=f"robots.txt answers {status}"): quick(tries=1).fetch(site.url + "/a")
+    assert site.paths() == ["/robots.txt"]
 
 
 def test_pause_and_crawl_delay(site):

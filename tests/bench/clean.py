@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 from common import append_row
-from lmnb.clean import CANDIDATES, RULES, language_of, run_steps, sift, step_of, steps_of, tidy_space, train_quality
+from lmnb.clean import CANDIDATES, RULES, language_of, run_steps, sift, step_of, steps_of, tidy_space, train_quality, units
 from lmnb.collect import Document, load_dataset
 
 BENCH = "Cleaning"
@@ -105,7 +105,15 @@ def good_texts(data):
             "Chinese novel (红楼梦, paragraphs of 200 characters and more)": [p.strip() for p in text.splitlines() if len(p) >= 200]}
 
 
+def parallel(data):
+    with zipfile.ZipFile(data / "langid_udhr/udhr2.zip") as z: yield "Declaration of Human Rights", *(z.read(f"udhr2/{name}.txt").decode("utf-8") for name in ("eng", "cmn_hans"))
+    pairs = [line.split("\t") for line in unzip(data / "mt_tatoeba_en_zh/cmn.txt.gz").splitlines()]
+    yield "Tatoeba", *("\n".join(pair[side] for pair in pairs) for side in (0, 1))
+
+
 def rules_rows(data, row):
+    for title, english, chinese in parallel(data):
+        row(f"parallel text, {title}", "Chinese characters for one English word", len(units(Document.of(chinese, language="zh")))/len(english.split()), n=len(english.split()))
     for title, texts in good_texts(data).items():
         docs = [Document.of(text, position=i) for i, text in enumerate(texts)]
         for name in ("gopher", "c4"):
