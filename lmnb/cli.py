@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
-           'engine_options', 'run_stage', 'run_into_file', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'train',
-           'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened', 'apply_to_texts', 'generate',
-           'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale', 'finished',
-           'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size',
-           'doctor', 'plain', 'main']
+           'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
+           'tokenize', 'train', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened',
+           'apply_to_texts', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of',
+           'prepared', 'stale', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
+           'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -121,8 +121,9 @@ def run_stage(name,        # of the stage
     from lmnb.pipeline import note_corpus, run_pipeline
     out, progress = Path(out or f"{name}.jsonl"), Progress()
     options = engine_options(name, progress, *engine)
-    report = (run_into_file if out.suffix == ".jsonl" else run_pipeline)(sources, specs, out, **options)
-    if out.suffix != ".jsonl": note_corpus(out)
+    into_file = out.suffix in (".jsonl", ".parquet")
+    report = (run_into_file if into_file else run_pipeline)(sources, specs, out, **options)
+    if not into_file: note_corpus(out)
     progress.clear()
     if as_json: say(json.dumps({"stage": name, "out": str(out), **report}, ensure_ascii=False)); return
     for line in report_lines(report_of({"steps": report["steps"]})): say(line)
@@ -130,7 +131,7 @@ def run_stage(name,        # of the stage
     say(f"{report['documents']:,} documents, {report['removed']:,} removed -> {out}")
 
 # %% ../nbs/54_cli.ipynb #c017
-def run_into_file(sources, specs, out, **options):   # as `run_pipeline`, with a .jsonl file -> the report
+def run_into_file(sources, specs, out, **options):   # as `run_pipeline`, with a .jsonl or .parquet file -> the report
     "Documents in one file, the removed ones and the report beside it; raises `InputError` and writes nothing where nothing is left."
     import tempfile
     from lmnb.pipeline import run_pipeline
@@ -140,21 +141,34 @@ def run_into_file(sources, specs, out, **options):   # as `run_pipeline`, with a
         reasons = "; ".join(f"{reason} ({n})" for row in report["steps"] for reason, n in row["reasons"].items())
         if not report["documents"]: raise InputError(f"{', '.join(map(str, sources))}: no document is left; {reasons}")
         for name, target in {"removed": out.with_suffix(".removed.jsonl"), "documents": out}.items():
-            whole = Path(folder)/name
-            with open(whole, "wb") as file:
-                for path in sorted((Path(folder)/"run").glob(f"{name}-*")): shutil.copyfileobj(open(path, "rb"), file)
+            whole, shards = Path(folder)/name, sorted((Path(folder)/"run").glob(f"{name}-*"))
+            if target.suffix == ".parquet": write_parquet(whole, shards)
+            else:
+                with open(whole, "wb") as file:
+                    for path in shards: file.write(path.read_bytes())
             if name == "documents" or whole.stat().st_size: os.replace(whole, target)
             else: target.unlink(missing_ok=True)
         os.replace(Path(folder)/"run"/"report.json", out.with_suffix(".report.json"))
     return report
 
 # %% ../nbs/54_cli.ipynb #c018
+def write_parquet(path, shards):   # file to write, files of documents
+    "Documents as a table: id, text, source, kind, and meta as JSON; for other tools."
+    import pyarrow, pyarrow.parquet
+    columns = pyarrow.schema([(name, pyarrow.string()) for name in ("id", "text", "source", "kind", "meta")])
+    with pyarrow.parquet.ParquetWriter(path, columns, compression="zstd") as table:
+        for shard in shards:
+            with open(shard, encoding="utf-8") as lines: rows = [json.loads(line) for line in lines]
+            rows = [row | {"text": row["text"].encode("utf-8", "replace").decode(), "meta": json.dumps(row["meta"], ensure_ascii=False)} for row in rows]
+            table.write_table(pyarrow.Table.from_pylist(rows, columns))
+
+# %% ../nbs/54_cli.ipynb #c019
 @app.command()
 def collect(sources: Sources, out: Out = None, workers: Workers = None, engine: Engine = "process", ray_address: Address = None, shard_mb: ShardMB = 16, as_json: Json = False):
     "Sources of every form -> documents (JSON lines); what cannot be read is put aside with the reason."
     run_stage("collect", sources, [], out or Path("documents.jsonl"), as_json, workers, engine, ray_address, shard_mb)
 
-# %% ../nbs/54_cli.ipynb #c019
+# %% ../nbs/54_cli.ipynb #c020
 def cleaning(rules:list,       # names of rule sets; [] for the basic one
              pii:str,          # "keep", "mask" or "drop"
              languages:str,    # codes with commas, or None for the rules' own
@@ -172,7 +186,7 @@ def cleaning(rules:list,       # names of rule sets; [] for the basic one
     if pii != "keep": steps["mask_personal"] = {"step": "mask_personal"} | ({"most": 0} if pii == "drop" else {})
     return list(steps.values())
 
-# %% ../nbs/54_cli.ipynb #c021
+# %% ../nbs/54_cli.ipynb #c022
 @app.command()
 def clean(sources: Sources, out: Out = None,
           rules: Annotated[Optional[list[str]], typer.Option(help="basic, gopher, c4 or web; may be given several times")] = None,
@@ -184,7 +198,7 @@ def clean(sources: Sources, out: Out = None,
     steps = cleaning(rules, pii, languages) + [{"step": "decontaminate", "sources": held_out}]*bool(held_out)
     run_stage("clean", sources, [["lmnb.clean:steps_of", {"rules": steps}]], out, as_json, workers, engine, ray_address, shard_mb)
 
-# %% ../nbs/54_cli.ipynb #c022
+# %% ../nbs/54_cli.ipynb #c023
 @app.command()
 def dedup(sources: Sources, out: Out = None,
           threshold: Annotated[float, typer.Option(help="similarity (Jaccard) from which a text is a near duplicate")] = .8,
@@ -195,7 +209,7 @@ def dedup(sources: Sources, out: Out = None,
     specs = [["lmnb.dedup:Exact", {"keep": keep}]] + [["lmnb.dedup:Lines", {"least": 20}]]*lines + [["lmnb.dedup:Near", {"threshold": threshold, "keep": keep}]]
     run_stage("dedup", sources, specs, out, as_json, workers, engine, ray_address, shard_mb)
 
-# %% ../nbs/54_cli.ipynb #c023
+# %% ../nbs/54_cli.ipynb #c024
 @app.command()
 def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, word, bpe, wordpiece or unigram")] = "bpe",
              vocab_size: Annotated[int, typer.Option(min=264, max=1_000_000)] = 8000,
@@ -212,7 +226,7 @@ def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, wor
         say(f"{language}: {facts['bytes_per_token'] or 0:.2f} bytes and {1/(facts['tokens_per_character'] or 1):.2f} characters in a token, {facts['tokens_per_word'] or 0:.2f} tokens for a word (of {facts['documents']:,} documents)")
     say(f"{report['vocab_size']:,} tokens in the vocabulary; {report['documents']:,} documents became {report['tokens']:,} ids -> {out}")
 
-# %% ../nbs/54_cli.ipynb #c025
+# %% ../nbs/54_cli.ipynb #c026
 @app.command()
 def train(data: Annotated[str, typer.Option(help="name of a data set, or a file or folder of your own")],
           model: Annotated[str, typer.Option(help="rnn, gru, lstm, transformer, bag, embedding-lstm ...")] = "lstm",
@@ -236,7 +250,7 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 
-# %% ../nbs/54_cli.ipynb #c026
+# %% ../nbs/54_cli.ipynb #c027
 @app.command()
 def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="name or path of a data set")],
              part: Annotated[Optional[str], typer.Option(help="part of the data set; default: all test parts")] = None, as_json: Json = False):
@@ -247,7 +261,7 @@ def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="na
         else:
             for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
 
-# %% ../nbs/54_cli.ipynb #c027
+# %% ../nbs/54_cli.ipynb #c028
 @app.command()
 def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="runs; default: all")] = None, as_json: Json = False):
     "The same scores side by side, with the classical rows."
@@ -258,7 +272,7 @@ def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="run
     for run in runs:
         if not run.ok: say(f"{run.name}: {run.status}; mend it with: {run.mend}", err=True)
 
-# %% ../nbs/54_cli.ipynb #c028
+# %% ../nbs/54_cli.ipynb #c029
 def comparison(runs, as_json=False):   # -> list of lines
     "One table for each data set and part."
     from lmnb.serve import compare_table
@@ -271,14 +285,14 @@ def comparison(runs, as_json=False):   # -> list of lines
             elif rows: lines += ["", f"{data} · {part}: {rows[0]['metric']}"] + [table_line(row) for row in rows]
     return lines
 
-# %% ../nbs/54_cli.ipynb #c029
+# %% ../nbs/54_cli.ipynb #c030
 def table_line(row):   # -> str
     "A row of a comparison, in plain text."
     size = f"{row['parameters']:>12,}" if row.get("parameters") else " "*12
     seconds = f"{row['seconds']:8.1f} s" if row.get("seconds") is not None else " "*10
     return f"  {row['name'].split('/')[-1]:28}{row['text']:>26}  {row['mark']:5}{size}{seconds}"
 
-# %% ../nbs/54_cli.ipynb #c031
+# %% ../nbs/54_cli.ipynb #c032
 def texts_of(text:Optional[str]):   # -> list of str
     "The argument, or the lines of standard input."
     if text is not None: return [text]
@@ -287,7 +301,7 @@ def texts_of(text:Optional[str]):   # -> list of str
     if not lines: raise InputError("standard input is empty: give a text")
     return lines
 
-# %% ../nbs/54_cli.ipynb #c032
+# %% ../nbs/54_cli.ipynb #c033
 def opened(name:str, task:str):   # -> Checkpoint
     "Open a checkpoint, and make sure that it is for this task."
     from lmnb.serve import open_run
@@ -296,7 +310,7 @@ def opened(name:str, task:str):   # -> Checkpoint
     if found != task: raise UsageError(f"{name} was trained to {found}, not to {task}: use lmnb {'generate' if found == 'lm' else found}")
     return checkpoint
 
-# %% ../nbs/54_cli.ipynb #c033
+# %% ../nbs/54_cli.ipynb #c034
 def apply_to_texts(name,           # of a run
                    task,           # that it must have been trained for
                    text,           # the argument, or None for standard input
@@ -312,7 +326,7 @@ def apply_to_texts(name,           # of a run
         elif isinstance(result, dict): say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: -pair[1])[:5]))
         else: say(result)
 
-# %% ../nbs/54_cli.ipynb #c034
+# %% ../nbs/54_cli.ipynb #c035
 @app.command()
 def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
@@ -329,7 +343,7 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
         for piece in stream: say(piece, nl=False)
         say("")
 
-# %% ../nbs/54_cli.ipynb #c035
+# %% ../nbs/54_cli.ipynb #c036
 @app.command()
 def translate(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
     "Translate a text."
@@ -350,7 +364,7 @@ def chat(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as
     "Answer a message."
     apply_to_texts(checkpoint, "chat", text, as_json, "message")
 
-# %% ../nbs/54_cli.ipynb #c036
+# %% ../nbs/54_cli.ipynb #c037
 @app.command()
 def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[str], typer.Option(help="the passage, or a file with it; default: standard input")] = None, as_json: Json = False):
     "Find the answer to a question in a passage."
@@ -360,7 +374,7 @@ def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[s
     result = demo(found, question=question, passage=passage if passage is not None else "\n".join(texts_of(None)))
     say(json.dumps(result, ensure_ascii=False) if as_json else f"{result['text']}  ({result['probability']:.0%})")
 
-# %% ../nbs/54_cli.ipynb #c037
+# %% ../nbs/54_cli.ipynb #c038
 @app.command()
 def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help="how many topics")] = 10, as_json: Json = False):
     "What a collection of documents is about: topics without labels."
@@ -369,7 +383,7 @@ def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help
     for place, names in enumerate(found):
         say(json.dumps({"topic": place + 1, "words": list(names)}, ensure_ascii=False) if as_json else f"{place + 1:3}  {', '.join(map(str, names))}")
 
-# %% ../nbs/54_cli.ipynb #c039
+# %% ../nbs/54_cli.ipynb #c040
 ROAD = {   # part -> models
     "lm": ("rnn", "gru", "lstm", "transformer"), "topics": ("rnn", "gru", "lstm", "transformer", "bag"), "sentiment": ("lstm", "transformer"),
     "translate": ("lstm", "transformer"), "answer": ("lstm", "transformer"), "summarize": ("lstm", "transformer"), "chat": ("lstm", "transformer"),
@@ -385,7 +399,7 @@ def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data 
         if part not in ROAD: raise UsageError(f"unknown part {part!r}: choose from {', '.join(ROAD)}")
     return [(part, data, model) for part in chosen for data in QUICKSTART[part] for model in ROAD[part]]
 
-# %% ../nbs/54_cli.ipynb #c040
+# %% ../nbs/54_cli.ipynb #c041
 def prepared(name:str, progress):   # -> DataSet
     "A data set; a language model's training text goes through cleaning and deduplication first, with a report beside the runs."
     from dataclasses import replace
@@ -404,7 +418,7 @@ def prepared(name:str, progress):   # -> DataSet
 
 DEV_ROWS = 200   # of the development part: eight looks at it must not cost more than the training
 
-# %% ../nbs/54_cli.ipynb #c041
+# %% ../nbs/54_cli.ipynb #c042
 def stale(run,     # its folder
           data,    # DataSet
           steps,   # how many were asked for, or None
@@ -424,7 +438,7 @@ def finished(run,          # its folder
     scores, facts = read_scores(run)
     return read_run(run).ok and all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
 
-# %% ../nbs/54_cli.ipynb #c042
+# %% ../nbs/54_cli.ipynb #c043
 def do_job(data,         # DataSet
            model,        # name in the zoo
            progress,     # Progress
@@ -442,7 +456,7 @@ def do_job(data,         # DataSet
     first = next(iter(found.values()))
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
 
-# %% ../nbs/54_cli.ipynb #c043
+# %% ../nbs/54_cli.ipynb #c044
 @app.command()
 def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with commas: lm, topics, sentiment, translate, answer, summarize, chat")] = None,
                steps: Annotated[Optional[int], typer.Option(min=1, help="only so many steps for each model: to try the road, not the models")] = None):
@@ -463,7 +477,7 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
     for line in comparison([run for run in find_runs() if run.data in sets]): say(line)
     say(f"\nAll of it took {clock(time.monotonic() - began)}. See it side by side: lmnb app")
 
-# %% ../nbs/54_cli.ipynb #c044
+# %% ../nbs/54_cli.ipynb #c045
 def cross_validated(data,    # DataSet of sentences
                     model,   # name in the zoo
                     steps=None,   # only so many for each fold
@@ -476,7 +490,7 @@ def cross_validated(data,    # DataSet of sentences
     write_scores(runs_dir()/data.name/model, folds, scores, items=items, data=data.name, hash=part_hash(data, "all"))
     if model == ROAD["sentiment"][-1]: write_baselines(data.name, folds, {linear: cross_validate(data, model="linear", k=5)}, hash=part_hash(data, "all"))
 
-# %% ../nbs/54_cli.ipynb #c046
+# %% ../nbs/54_cli.ipynb #c047
 def shipped(name:str):   # "app.py" or "nbs" -> Path
     "A part of the workbook: inside the installed package, or in the repository it is installed from."
     package = Path(importlib.import_module("lmnb").__file__).parent
@@ -484,7 +498,7 @@ def shipped(name:str):   # "app.py" or "nbs" -> Path
         if path.exists(): return path
     raise UsageError(f"{name} is missing from this installation: install lmnb again")
 
-# %% ../nbs/54_cli.ipynb #c047
+# %% ../nbs/54_cli.ipynb #c048
 @app.command("app")
 def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The dashboard, in the browser."
@@ -494,7 +508,7 @@ def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: 
     if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
     raise typer.Exit(subprocess.call(command))
 
-# %% ../nbs/54_cli.ipynb #c048
+# %% ../nbs/54_cli.ipynb #c049
 def copy_notebooks(source, target):   # -> (copied, kept): names
     "Copy notebooks; one that the reader has changed since the last copy stays as it is."
     target.mkdir(parents=True, exist_ok=True)
@@ -509,7 +523,7 @@ def copy_notebooks(source, target):   # -> (copied, kept): names
     write_atomic(record, json.dumps(before, indent=1))
     return copied, kept
 
-# %% ../nbs/54_cli.ipynb #c049
+# %% ../nbs/54_cli.ipynb #c050
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the notebooks")] = Path("lmnb-notebooks"),
         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
@@ -519,12 +533,12 @@ def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the n
     command = [sys.executable, "-m", "jupyterlab", str(folder), "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     raise typer.Exit(subprocess.call(command + ["--no-browser"]*no_open))
 
-# %% ../nbs/54_cli.ipynb #c052
+# %% ../nbs/54_cli.ipynb #c053
 def folder_size(path):   # -> bytes
     "All files below a folder."
     return sum(p.stat().st_size for p in Path(path).rglob("*") if p.is_file())
 
-# %% ../nbs/54_cli.ipynb #c053
+# %% ../nbs/54_cli.ipynb #c054
 @app.command()
 def doctor():
     "What is installed, which device, where files are kept, and the one line that mends what is missing."
@@ -541,7 +555,7 @@ def doctor():
     for name in ("app.py", "nbs"): say(f"{name:14} {shipped(name)}")
     raise typer.Exit(1 if missing else 0)
 
-# %% ../nbs/54_cli.ipynb #c055
+# %% ../nbs/54_cli.ipynb #c056
 def plain(error):   # -> (one line, exit code)
     "An expected error as a user should see it."
     if isinstance(error, LmnbError): return str(error), error.exit_code
@@ -553,7 +567,7 @@ def plain(error):   # -> (one line, exit code)
     if isinstance(error, OSError): return f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 3
     return f"unexpected {type(error).__name__}: {str(error)[:200]} (--debug shows where)", 1
 
-# %% ../nbs/54_cli.ipynb #c056
+# %% ../nbs/54_cli.ipynb #c057
 def main():
     "The entry point: run, and turn every error into one line and an exit code."
     debug = "--debug" in sys.argv

@@ -111,6 +111,7 @@ def files_of(source:str,   # a file, a folder or a glob such as "notes/*.md"
     "The files behind a source, hidden ones and links out of a folder left out; raises `InputError` where there is none."
     path = own_path(source)
     if path.is_file(): return [path]
+    if (path/"manifest.json").is_file() and (shards := sorted(path.glob("documents-*.jsonl"))): return shards   # a result of chapter 17
     if path.is_dir(): found = path.rglob("*")
     elif re.search(r"[*?\[]", str(source)): found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
     else: raise InputError(f"{shown(path)} does not exist: give a file, a folder, a glob, or a data set ({', '.join(names())})")

@@ -693,13 +693,13 @@ def _encoded(plan, settings, receipts, tasks):
     return report
 
 def _fertility(tokenizer, pieces, most=1000):
-    "What the tokenizer costs in each language: the first documents of every shard, about `most` together."
+    "What the tokenizer costs in each language: the beginnings of the first documents of every shard, about `most` together."
     texts = {}
     for piece in pieces:
-        for doc in islice((doc for doc in documents(piece) if "fate" not in doc.meta), -(-most//len(pieces))): texts.setdefault(doc.language, []).append(doc.text[:10_000])
+        for doc in islice((doc for doc in documents(piece) if "fate" not in doc.meta), -(-most//len(pieces))): texts.setdefault(doc.language, []).append(doc.text[:2000])
     return {language: {"documents": len(some), **fertility(tokenizer, some)} for language, some in sorted(texts.items())}
 
-# %% ../nbs/17_pipeline.ipynb #c062
+# %% ../nbs/17_pipeline.ipynb #c065
 def lookup(folder,   # of a finished run
            ids,      # of documents
            ):        # -> {id: (name of the file, Document)} of those that are there
@@ -727,7 +727,7 @@ def _line_at(data, at):
     start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
     return data[start:end if end >= 0 else len(data)]
 
-# %% ../nbs/17_pipeline.ipynb #c063
+# %% ../nbs/17_pipeline.ipynb #c066
 def search(folder,            # of a finished run
            text:str="",       # a part of the document's text or an id; upper and lower case are alike
            *,
@@ -747,7 +747,7 @@ def search(folder,            # of a finished run
                 if len(found) == most: return found
     return found
 
-# %% ../nbs/17_pipeline.ipynb #c065
+# %% ../nbs/17_pipeline.ipynb #c068
 def fate(folder,   # of a finished run
          id:str,   # of a document
          ):        # -> list of dicts: stage, step, fate, reason, before, after; from the first stage on
@@ -768,7 +768,7 @@ def fate(folder,   # of a finished run
 def _told(folder, id):
     return fate(folder, id) if lookup(folder, [id]) else []
 
-# %% ../nbs/17_pipeline.ipynb #c066
+# %% ../nbs/17_pipeline.ipynb #c069
 KNOWN = {"lmnb.clean": ("CLEANING", "steps_of", "step_of"), "lmnb.dedup": ("DEDUP", "exact", "lines", "near", "Exact", "Lines", "Near")}
 
 def known_steps(specs:list):   # read from a file -> list of steps

@@ -382,6 +382,21 @@ def test_the_command_over_folders(source, tmp_path):
     assert code == 0 and json.loads((tmp_path/"piped/documents-00000.jsonl").read_text())["source"] == "stdin", err
 
 
+def test_one_file_for_other_tools(source, tmp_path):
+    import pyarrow.parquet
+    code, out, err = lmnb("clean", source, "--out", "t.parquet", cwd=tmp_path)
+    table = pyarrow.parquet.read_table(tmp_path/"t.parquet").to_pylist()
+    assert code == 0 and table and all(set(row) == {"id", "text", "source", "kind", "meta"} for row in table), err
+    assert len(table) == read_json(tmp_path/"t.report.json")["documents"] and len((tmp_path/"t.removed.jsonl").read_text().splitlines()) == 400 - len(table)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.parquet", "t.removed.jsonl", "t.report.json"]
+
+
+def test_a_model_can_be_trained_on_a_folder(undisturbed):
+    from lmnb.collect import load_dataset
+    data = load_dataset(undisturbed)
+    assert data.task == "lm" and sum(map(len, data.parts.values())) == read_json(undisturbed/"report.json")["documents"]
+
+
 @pytest.mark.parametrize("arguments,code", [(["clean", "nowhere", "--out", "x"], 3), (["clean", "docs.jsonl", "--rules", "golpher", "--out", "x"], 2), (["clean", "docs.jsonl", "--pii", "hide", "--out", "x"], 2),
                                             (["dedup", "docs.jsonl", "--threshold", "7", "--out", "x"], 2), (["dedup", "docs.jsonl", "--engine", "spark", "--out", "x"], 2), (["dedup", "docs.jsonl", "--keep", "best", "--out", "x"], 3)])
 def test_the_command_says_what_is_wrong(source, tmp_path, arguments, code):

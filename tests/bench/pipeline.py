@@ -113,7 +113,7 @@ def write_corpus(folder, data, megabytes, seed):
 # -- measuring -------------------------------------------------------------------------------------------------------
 
 def measured(command, environment, log):
-    "Run a command; returns wall seconds, processor seconds and the peak of the memory of all its processes, looked at ten times a second."
+    "Run a command; returns wall seconds, processor seconds and the peak of the memory of all its processes, looked at four times a second."
     import psutil
     began, peak, spent = time.perf_counter(), 0, {}
     with open(log, "ab") as out: process = psutil.Popen(command, env=environment, stdout=out, stderr=out)
@@ -128,7 +128,7 @@ def measured(command, environment, log):
                 memory += one.memory_info().rss
             except psutil.Error: pass
         peak = max(peak, memory)
-        time.sleep(.1)
+        time.sleep(.25)
     wall = time.perf_counter() - began
     if process.returncode: raise SystemExit(f"{command[-6:]} ended with {process.returncode}: {Path(log).read_text()[-2000:]}")
     return wall, sum(spent.values()), peak
