@@ -11,9 +11,9 @@ Everything is installed into `.venv` beside this file: delete that folder, and i
 # Only the standard library; and down to the version check nothing that an old Python cannot read.
 import sys
 
-COST = "up to 2.2 GB of disk; under 2 minutes if pip has the packages already, else as long as 450 MB take to download; training everything then takes about 8 minutes on 2 cores, and up to 4 GB of memory"
+COST = "up to 2.8 GB of disk; under 2 minutes if pip has the packages already, else as long as 450 MB take to download; training everything then takes about 7 minutes on 2 cores, and up to 4 GB of memory"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-FREE_DISK = 3 * 10**9
+FREE_DISK = 4 * 10**9
 
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     sys.exit("lmnb needs Python 3.11, 3.12 or 3.13, and this is {}.{}: start it with one of them, as in `python3.12 start.py` "
