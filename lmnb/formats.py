@@ -1223,7 +1223,7 @@ def _refused(source, name, reason, seen, **notes):
 
 # %% ../nbs/08_formats.ipynb #c126
 NAMED = 0x800   # the flag of a zip's member that says: my name is UTF-8
-MEMBER_ERRORS = (*UNPACK_ERRORS, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+MEMBER_ERRORS = (*UNPACK_ERRORS, zipfile.BadZipFile, NotImplementedError)   # the last: a way of packing that zipfile does not know
 
 def _name(raw):
     "A member's name from its bytes: UTF-8, GBK as Chinese Windows writes it, or the old code page of DOS; nothing says which."
