@@ -261,10 +261,9 @@ def test_duplicates_stand_side_by_side(with_corpus):
     assert "stayed: " in shown_html(app) and "the same letters and digits" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
 
 
-@data_views
+@pytest.mark.parametrize("view", ["report", "fate", "twins", "upload"])      # pieces needs no corpus
 @each_language
 def test_no_corpus_is_one_sentence_with_a_command(fresh_home, monkeypatch, view, lang):
-    if view == "pieces": pytest.skip("needs no corpus")
     app = open_page("data", lang, view=view)
     assert not app.exception and len(sentences(app)) == (view != "upload")
     if view != "upload": assert "`lmnb quickstart --only lm`" in sentences(app)[0]

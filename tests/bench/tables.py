@@ -1,4 +1,4 @@
-"""Make the results tables from results.jsonl: all of them in RESULTS.md beside it, the first ones in both READMEs.
+"""Make the results tables from results.jsonl: all of them in RESULTS.md beside it, the few that matter most in both READMEs.
 
     python tests/bench/tables.py            rewrite the part between the `results` markers, and RESULTS.md
     python tests/bench/tables.py --check    exit 1 if that would change anything
@@ -11,16 +11,27 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-FIRST = ("tinyshakespeare", "Sentiment: sst2", "Sentiment: chnsenticorp", "embedding-lstm beside Keras")    # what the READMEs show
+FRONT = (    # what the READMEs show: English, Chinese, bench, row, metric
+    ("next character of Shakespeare: LSTM", "莎士比亚的下一个字符:LSTM", "tinyshakespeare", "lstm", "loss"),
+    ("the same: GRU", "同上:GRU", "tinyshakespeare", "gru", "loss"),
+    ("the same: Transformer", "同上:Transformer", "tinyshakespeare", "transformer", "loss"),
+    ("the same: Transformer, in a quarter of the time", "同上:Transformer,四分之一的时间", "tinyshakespeare", "transformer, a quarter of the time", "loss"),
+    ("sentiment of film reviews (SST-2): LSTM", "英文影评的情感(SST-2):LSTM", "Sentiment: sst2", "lstm", "accuracy"),
+    ("sentiment of hotel reviews in Chinese (ChnSentiCorp): GRU", "中文酒店评论的情感(ChnSentiCorp):GRU", "Sentiment: chnsenticorp", "gru", "accuracy"),
+    ("training `embedding-lstm`", "训练 `embedding-lstm`", "embedding-lstm beside Keras", "embedding-lstm, rectangles of 100", "training"),
+    ("main text of web pages", "网页正文", "Main text of pages", "lmnb article", "F1"),
+    ("a magazine page in columns, read from its picture", "从图片读取分栏的杂志页", "scan", "magazine in columns 2", "CER of the lines in order"),
+    ("finding near duplicates", "查找近似重复", "Near duplicates, 100,000 documents", "beside datasketch, plain loop, first 10,000", "speed"),
+    ("texts to shards of GPT-2's ids", "把文本变成 GPT-2 编号的分片", "tokenizing a corpus", "GPT-2, English", "texts to shards on disk"),
+    ("1 GB from pages to ids", "1 GB:从网页到编号", "Data stage", "extract, clean, deduplicate, tokenize 1,013 MB", "wall time"),
+)
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.S)
 WORDS = {
-    "README.md": dict(row="row", metric="measure", value="value", interval="95 % interval", seeds="seeds", peer="beside it", ratio="ratio",
+    "README.md": dict(what="what", row="row", metric="measure", value="value", interval="95 % interval", seeds="seeds", peer="beside it", ratio="ratio",
                       none="No results have been recorded yet.", of="of {n:,}", spread="{k} ({low} to {high})",
                       note="Measured by `{commands}` on {cpu}, {dates}. Where there are several seeds, the value is their mean and the interval that of the first; "
                            "the spread over seeds stands apart."),
-    "README.zh.md": dict(row="行", metric="指标", value="数值", interval="95% 区间", seeds="随机种子", peer="对照", ratio="比值",
-                         none="还没有记录任何结果。", of="共 {n:,} 例", spread="{k} 个({low} 至 {high})",
-                         note="由 `{commands}` 在 {cpu} 上测得,{dates}。有多个随机种子时,数值取平均,区间取第一个种子的,种子间的差异另列。"),
+    "README.zh.md": dict(what="内容", metric="指标", value="数值", interval="95% 区间", peer="对照", ratio="比值", of="共 {n:,} 例", spread="{k} 个({low} 至 {high})"),
 }
 
 
@@ -45,22 +56,40 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def table(rows, words):
-    "One bench as a Markdown table; columns that would stand empty are left out."
-    lines = []
-    for (row, metric), records in rows.items():
-        first, values = records[0], [record["value"] for record in records]
-        unit = f" {first['unit']}" if first.get("unit") else ""
-        value = values[0] if len(values) == 1 else sum(values) / len(values)
-        interval = f"{number(first['low'])} – {number(first['high'])}" if first.get("low") is not None else ""
-        if interval and first.get("n"): interval += f" ({words['of'].format(n=first['n'])})"
-        spread = words["spread"].format(k=len(values), low=number(min(values)), high=number(max(values))) if len(values) > 1 else ""
-        peer = f"{first['peer']}: {number(first.get('peer_value'))}{unit}".rstrip(": ") if first.get("peer") else ""
-        ratio = f"{number(first['ratio'])}×" if first.get("ratio") is not None else ""
-        lines.append([row, metric, number(value) + unit, interval, spread, peer, ratio])
-    head = [words[name] for name in ("row", "metric", "value", "interval", "seeds", "peer", "ratio")]
+def cells(records, words):
+    "One figure as text: value, interval, spread over the seeds, peer, ratio."
+    first, values = records[0], [record["value"] for record in records]
+    unit = f" {first['unit']}" if first.get("unit") else ""
+    value = values[0] if len(values) == 1 else sum(values) / len(values)
+    interval = f"{number(first['low'])} – {number(first['high'])}" if first.get("low") is not None else ""
+    if interval and first.get("n"): interval += f" ({words['of'].format(n=first['n'])})"
+    spread = words["spread"].format(k=len(values), low=number(min(values)), high=number(max(values))) if len(values) > 1 else ""
+    peer = f"{first['peer']}: {number(first.get('peer_value'))}{unit}".rstrip(": ") if first.get("peer") else ""
+    ratio = f"{number(first['ratio'])}×" if first.get("ratio") is not None else ""
+    return [number(value) + unit, interval, spread, peer, ratio]
+
+
+def markdown(head, lines):
+    "A Markdown table; columns that would stand empty are left out."
     keep = [i for i in range(len(head)) if any(line[i] for line in lines)]
     return "\n".join("| " + " | ".join(str(line[i]).replace("|", "\\|") for i in keep) + " |" for line in [head, ["---"] * len(head), *lines])
+
+
+def table(rows, words):
+    "One bench."
+    head = [words[name] for name in ("row", "metric", "value", "interval", "seeds", "peer", "ratio")]
+    return markdown(head, [[row, metric, *cells(records, words)] for (row, metric), records in rows.items()])
+
+
+def front(results, words, language):
+    "The figures of FRONT that have been measured, in one table."
+    head, lines = [words[name] for name in ("what", "metric", "value", "interval", "peer", "ratio")], []
+    for *names, bench, row, metric in FRONT:
+        records = results.get(bench, {}).get((row, metric))
+        if not records: continue
+        value, interval, _, peer, ratio = cells(records, words)
+        lines.append([names[language], metric, value, interval, peer, ratio])
+    return markdown(head, lines) + "\n"
 
 
 def section(results, words):
@@ -77,9 +106,8 @@ def section(results, words):
 
 def pages(results):
     "Each file with its new content."
-    first = {bench: rows for bench, rows in results.items() if bench in FIRST}
-    for name, words in WORDS.items():
-        yield ROOT / name, MARKERS.sub(lambda match: f"{match[1]}{section(first, words)}{match[2]}", (ROOT / name).read_text(encoding="utf-8"))
+    for language, (name, words) in enumerate(WORDS.items()):
+        yield ROOT / name, MARKERS.sub(lambda match: f"{match[1]}{front(results, words, language)}{match[2]}", (ROOT / name).read_text(encoding="utf-8"))
     yield HERE / "RESULTS.md", "# Everything that was measured · 全部测量结果\n\n" + section(results, WORDS["README.md"])
 
 
