@@ -6,7 +6,7 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'train', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened',
+           'tokenize', 'train', 'advise', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened',
            'apply_to_texts', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of',
            'prepared', 'stale', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
            'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
@@ -252,6 +252,25 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
 
 # %% ../nbs/54_cli.ipynb #c027
 @app.command()
+def advise(data: Annotated[str, typer.Option(help="name of a data set, or a file or folder of your own")],
+           minutes: Annotated[float, typer.Option(min=0.1, help="for everything")] = 5,
+           task: Annotated[Optional[str], typer.Option(help="what the data must be for")] = None,
+           models: Annotated[Optional[str], typer.Option(help="names with commas; default: every architecture that can do the task")] = None,
+           seeds: Annotated[int, typer.Option(min=1, max=20, help="of each of the last two")] = 2, out: Out = None, as_json: Json = False):
+    "Which architecture for this data and this time, what an imbalance costs, what limits the speed: by measuring."
+    from dataclasses import replace
+    from lmnb.advise import advise as measure
+    from lmnb.collect import load_dataset
+    from lmnb.serve import runs_dir
+    found, progress, chosen = load_dataset(data), Progress(), [name.strip() for name in models.split(",")] if models else None
+    if task and task != found.task: raise UsageError(f"{found.name} is a data set for {found.task}, not for {task}")
+    folder = Path(out or runs_dir()/f"{found.name}-advice")
+    if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
+    result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
+    say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
+
+# %% ../nbs/54_cli.ipynb #c028
+@app.command()
 def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="name or path of a data set")],
              part: Annotated[Optional[str], typer.Option(help="part of the data set; default: all test parts")] = None, as_json: Json = False):
     "Score a checkpoint; the scores are kept beside it."
@@ -261,7 +280,7 @@ def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="na
         else:
             for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
 
-# %% ../nbs/54_cli.ipynb #c028
+# %% ../nbs/54_cli.ipynb #c029
 @app.command()
 def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="runs; default: all")] = None, as_json: Json = False):
     "The same scores side by side, with the classical rows."
@@ -272,7 +291,7 @@ def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="run
     for run in runs:
         if not run.ok: say(f"{run.name}: {run.status}; mend it with: {run.mend}", err=True)
 
-# %% ../nbs/54_cli.ipynb #c029
+# %% ../nbs/54_cli.ipynb #c030
 def comparison(runs, as_json=False):   # -> list of lines
     "One table for each data set and part."
     from lmnb.serve import compare_table
@@ -285,14 +304,14 @@ def comparison(runs, as_json=False):   # -> list of lines
             elif rows: lines += ["", f"{data} · {part}: {rows[0]['metric']}"] + [table_line(row) for row in rows]
     return lines
 
-# %% ../nbs/54_cli.ipynb #c030
+# %% ../nbs/54_cli.ipynb #c031
 def table_line(row):   # -> str
     "A row of a comparison, in plain text."
     size = f"{row['parameters']:>12,}" if row.get("parameters") else " "*12
     seconds = f"{row['seconds']:8.1f} s" if row.get("seconds") is not None else " "*10
     return f"  {row['name'].split('/')[-1]:28}{row['text']:>26}  {row['mark']:5}{size}{seconds}"
 
-# %% ../nbs/54_cli.ipynb #c032
+# %% ../nbs/54_cli.ipynb #c033
 def texts_of(text:Optional[str]):   # -> list of str
     "The argument, or the lines of standard input."
     if text is not None: return [text]
@@ -301,7 +320,7 @@ def texts_of(text:Optional[str]):   # -> list of str
     if not lines: raise InputError("standard input is empty: give a text")
     return lines
 
-# %% ../nbs/54_cli.ipynb #c033
+# %% ../nbs/54_cli.ipynb #c034
 def opened(name:str, task:str):   # -> Checkpoint
     "Open a checkpoint, and make sure that it is for this task."
     from lmnb.serve import open_run
@@ -310,7 +329,7 @@ def opened(name:str, task:str):   # -> Checkpoint
     if found != task: raise UsageError(f"{name} was trained to {found}, not to {task}: use lmnb {'generate' if found == 'lm' else found}")
     return checkpoint
 
-# %% ../nbs/54_cli.ipynb #c034
+# %% ../nbs/54_cli.ipynb #c035
 def apply_to_texts(name,           # of a run
                    task,           # that it must have been trained for
                    text,           # the argument, or None for standard input
@@ -326,7 +345,7 @@ def apply_to_texts(name,           # of a run
         elif isinstance(result, dict): say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: -pair[1])[:5]))
         else: say(result)
 
-# %% ../nbs/54_cli.ipynb #c035
+# %% ../nbs/54_cli.ipynb #c036
 @app.command()
 def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
@@ -343,7 +362,7 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
         for piece in stream: say(piece, nl=False)
         say("")
 
-# %% ../nbs/54_cli.ipynb #c036
+# %% ../nbs/54_cli.ipynb #c037
 @app.command()
 def translate(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
     "Translate a text."
@@ -364,7 +383,7 @@ def chat(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as
     "Answer a message."
     apply_to_texts(checkpoint, "chat", text, as_json, "message")
 
-# %% ../nbs/54_cli.ipynb #c037
+# %% ../nbs/54_cli.ipynb #c038
 @app.command()
 def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[str], typer.Option(help="the passage, or a file with it; default: standard input")] = None, as_json: Json = False):
     "Find the answer to a question in a passage."
@@ -374,7 +393,7 @@ def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[s
     result = demo(found, question=question, passage=passage if passage is not None else "\n".join(texts_of(None)))
     say(json.dumps(result, ensure_ascii=False) if as_json else f"{result['text']}  ({result['probability']:.0%})")
 
-# %% ../nbs/54_cli.ipynb #c038
+# %% ../nbs/54_cli.ipynb #c039
 @app.command()
 def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help="how many topics")] = 10, as_json: Json = False):
     "What a collection of documents is about: topics without labels."
@@ -383,7 +402,7 @@ def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help
     for place, names in enumerate(found):
         say(json.dumps({"topic": place + 1, "words": list(names)}, ensure_ascii=False) if as_json else f"{place + 1:3}  {', '.join(map(str, names))}")
 
-# %% ../nbs/54_cli.ipynb #c040
+# %% ../nbs/54_cli.ipynb #c041
 ROAD = {   # part -> models
     "lm": ("rnn", "gru", "lstm", "transformer"), "topics": ("rnn", "gru", "lstm", "transformer", "bag"), "sentiment": ("lstm", "transformer"),
     "translate": ("lstm", "transformer"), "answer": ("lstm", "transformer"), "summarize": ("lstm", "transformer"), "chat": ("lstm", "transformer"),
@@ -399,7 +418,7 @@ def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data 
         if part not in ROAD: raise UsageError(f"unknown part {part!r}: choose from {', '.join(ROAD)}")
     return [(part, data, model) for part in chosen for data in QUICKSTART[part] for model in ROAD[part]]
 
-# %% ../nbs/54_cli.ipynb #c041
+# %% ../nbs/54_cli.ipynb #c042
 def prepared(name:str, progress):   # -> DataSet
     "A data set; a language model's training text goes through cleaning and deduplication first, with a report beside the runs."
     from dataclasses import replace
@@ -418,7 +437,7 @@ def prepared(name:str, progress):   # -> DataSet
 
 DEV_ROWS = 200   # of the development part: eight looks at it must not cost more than the training
 
-# %% ../nbs/54_cli.ipynb #c042
+# %% ../nbs/54_cli.ipynb #c043
 def stale(run,     # its folder
           data,    # DataSet
           steps,   # how many were asked for, or None
@@ -438,7 +457,7 @@ def finished(run,          # its folder
     scores, facts = read_scores(run)
     return read_run(run).ok and all(facts.get("hash", {}).get(part) == part_hash(data, part) for part in test_parts(data)) and bool(scores)
 
-# %% ../nbs/54_cli.ipynb #c043
+# %% ../nbs/54_cli.ipynb #c044
 def do_job(data,         # DataSet
            model,        # name in the zoo
            progress,     # Progress
@@ -456,7 +475,7 @@ def do_job(data,         # DataSet
     first = next(iter(found.values()))
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
 
-# %% ../nbs/54_cli.ipynb #c044
+# %% ../nbs/54_cli.ipynb #c045
 @app.command()
 def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with commas: lm, topics, sentiment, translate, answer, summarize, chat")] = None,
                steps: Annotated[Optional[int], typer.Option(min=1, help="only so many steps for each model: to try the road, not the models")] = None):
@@ -477,7 +496,7 @@ def quickstart(only: Annotated[Optional[str], typer.Option(help="parts, with com
     for line in comparison([run for run in find_runs() if run.data in sets]): say(line)
     say(f"\nAll of it took {clock(time.monotonic() - began)}. See it side by side: lmnb app")
 
-# %% ../nbs/54_cli.ipynb #c045
+# %% ../nbs/54_cli.ipynb #c046
 def cross_validated(data,    # DataSet of sentences
                     model,   # name in the zoo
                     steps=None,   # only so many for each fold
@@ -490,7 +509,7 @@ def cross_validated(data,    # DataSet of sentences
     write_scores(runs_dir()/data.name/model, folds, scores, items=items, data=data.name, hash=part_hash(data, "all"))
     if model == ROAD["sentiment"][-1]: write_baselines(data.name, folds, {linear: cross_validate(data, model="linear", k=5)}, hash=part_hash(data, "all"))
 
-# %% ../nbs/54_cli.ipynb #c047
+# %% ../nbs/54_cli.ipynb #c048
 def shipped(name:str):   # "app.py" or "nbs" -> Path
     "A part of the workbook: inside the installed package, or in the repository it is installed from."
     package = Path(importlib.import_module("lmnb").__file__).parent
@@ -498,7 +517,7 @@ def shipped(name:str):   # "app.py" or "nbs" -> Path
         if path.exists(): return path
     raise UsageError(f"{name} is missing from this installation: install lmnb again")
 
-# %% ../nbs/54_cli.ipynb #c048
+# %% ../nbs/54_cli.ipynb #c049
 @app.command("app")
 def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The dashboard, in the browser."
@@ -508,7 +527,7 @@ def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: 
     if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
     raise typer.Exit(subprocess.call(command))
 
-# %% ../nbs/54_cli.ipynb #c049
+# %% ../nbs/54_cli.ipynb #c050
 def copy_notebooks(source, target):   # -> (copied, kept): names
     "Copy notebooks; one that the reader has changed since the last copy stays as it is."
     target.mkdir(parents=True, exist_ok=True)
@@ -523,7 +542,7 @@ def copy_notebooks(source, target):   # -> (copied, kept): names
     write_atomic(record, json.dumps(before, indent=1))
     return copied, kept
 
-# %% ../nbs/54_cli.ipynb #c050
+# %% ../nbs/54_cli.ipynb #c051
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the notebooks")] = Path("lmnb-notebooks"),
         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
@@ -533,12 +552,12 @@ def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the n
     command = [sys.executable, "-m", "jupyterlab", str(folder), "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     raise typer.Exit(subprocess.call(command + ["--no-browser"]*no_open))
 
-# %% ../nbs/54_cli.ipynb #c053
+# %% ../nbs/54_cli.ipynb #c054
 def folder_size(path):   # -> bytes
     "All files below a folder."
     return sum(p.stat().st_size for p in Path(path).rglob("*") if p.is_file())
 
-# %% ../nbs/54_cli.ipynb #c054
+# %% ../nbs/54_cli.ipynb #c055
 @app.command()
 def doctor():
     "What is installed, which device, where files are kept, and the one line that mends what is missing."
@@ -555,7 +574,7 @@ def doctor():
     for name in ("app.py", "nbs"): say(f"{name:14} {shipped(name)}")
     raise typer.Exit(1 if missing else 0)
 
-# %% ../nbs/54_cli.ipynb #c056
+# %% ../nbs/54_cli.ipynb #c057
 def plain(error):   # -> (one line, exit code)
     "An expected error as a user should see it."
     if isinstance(error, LmnbError): return str(error), error.exit_code
@@ -567,7 +586,7 @@ def plain(error):   # -> (one line, exit code)
     if isinstance(error, OSError): return f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 3
     return f"unexpected {type(error).__name__}: {str(error)[:200]} (--debug shows where)", 1
 
-# %% ../nbs/54_cli.ipynb #c057
+# %% ../nbs/54_cli.ipynb #c058
 def main():
     "The entry point: run, and turn every error into one line and an exit code."
     debug = "--debug" in sys.argv
