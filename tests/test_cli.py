@@ -55,6 +55,19 @@ def test_the_data_stages_one_after_another(work):
     assert code == 0 and (work/"tokens"/"tokenizer.json").is_file()
 
 
+def test_advice(work):
+    ask = ("advise", "--data", "reviews.csv", "--models", "bag-tiny,rnn-tiny,lstm-tiny", "--minutes", 0.1, "--seeds", 1, "--out", "trials")
+    code, out, err = lmnb(*ask, "--json", cwd=work)
+    assert code == 0, err
+    found = json.loads(out)
+    assert [row["rung"] for row in found["trials"]] == [1, 1, 1, 2, 2] and {row["model"] for row in found["trials"][:3]} == {"bag-tiny", "rnn-tiny", "lstm-tiny"}
+    by_accuracy = sorted(found["trials"][:3], key=lambda row: (-row["accuracy"], row["loss"]))
+    assert {row["model"] for row in found["trials"][3:]} == {row["model"] for row in by_accuracy[:2]}        # the better half climbed
+    assert any(found["answers"][0].startswith(f"Take {row['model']}:") for row in found["trials"][3:])
+    code, out, err = lmnb(*ask, cwd=work)
+    assert code == 2 and len(err.strip().splitlines()) == 1 and "trials already holds trials" in err
+
+
 BAD = {
     "an empty file": (["train", "--data", "empty.txt"], 3),
     "a folder without text": (["collect", "empty-folder", "--out", "never.jsonl"], 3),
@@ -68,6 +81,7 @@ BAD = {
     "a rate that is too high": (["train", "--data", "reviews.csv", "--rate", "-1", "--out", "never"], 2),
     "an unknown command": (["tarin"], 2),
     "a missing argument": (["classify"], 2),
+    "an unknown model to advise on": (["advise", "--data", "reviews.csv", "--models", "bag,ltsm", "--out", "never"], 2),
     "an unknown part": (["quickstart", "--only", "lmm"], 2),
     "a checkpoint that is not there": (["classify", "nothing", "text"], 3),
     "a truncated checkpoint": (["classify", "truncated", "text"], 4),
@@ -107,7 +121,7 @@ def test_bad_input_is_one_line_and_a_code(case, bad, monkeypatch):
 def test_help_names_every_command(work):
     code, out, _ = lmnb("--help", cwd=work)
     assert code == 0
-    for name in ("quickstart", "collect", "clean", "dedup", "tokenize", "train", "evaluate", "compare", "generate", "translate", "classify", "topics", "answer", "summarize", "chat", "app", "lab", "doctor"):
+    for name in ("quickstart", "collect", "clean", "dedup", "tokenize", "train", "advise", "evaluate", "compare", "generate", "translate", "classify", "topics", "answer", "summarize", "chat", "app", "lab", "doctor"):
         assert f"  {name} " in out, name
 
 
