@@ -112,8 +112,8 @@ def write_corpus(folder, data, megabytes, seed):
 
 # -- measuring -------------------------------------------------------------------------------------------------------
 
-def measured(command, environment, log):
-    "Run a command; returns wall seconds, processor seconds and the peak of the memory of all its processes, looked at four times a second."
+def measured(command, environment, log, limit=float("inf")):
+    "Run a command, for `limit` seconds at most; returns wall seconds, processor seconds and the peak of the memory of all its processes, looked at four times a second."
     import psutil
     began, peak, spent = time.perf_counter(), 0, {}
     with open(log, "ab") as out: process = psutil.Popen(command, env=environment, stdout=out, stderr=out)
@@ -129,6 +129,9 @@ def measured(command, environment, log):
             except psutil.Error: pass
         peak = max(peak, memory)
         time.sleep(.25)
+        if time.perf_counter() - began > limit:
+            for one in family: one.kill()
+            return limit, sum(spent.values()), peak
     wall = time.perf_counter() - began
     if process.returncode: raise SystemExit(f"{command[-6:]} ended with {process.returncode}: {Path(log).read_text()[-2000:]}")
     return wall, sum(spent.values()), peak
@@ -151,6 +154,7 @@ def main():
     parser.add_argument("--mb", type=float, default=20, help="megabytes of input")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     parser.add_argument("--trove-python", help="interpreter of an environment with datatrove[processing], spacy, jieba, py3langid; without it only lmnb is measured")
+    parser.add_argument("--peer-limit", type=float, default=float("inf"), help="stop datatrove after so many seconds; the ratio is then a lower bound, and its row says so")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", help="folder for the corpus and the results; default: a temporary one")
     parser.add_argument("--dry-run", action="store_true", help="show the rows, write none")
@@ -179,10 +183,10 @@ def run(options, folder):
     if options.trove_python:
         (folder/"trove").mkdir()
         command = [options.trove_python, str(HERE/"trove_peer.py"), str(source), str(folder/"trove"), str(folder/"plain.json"), str(options.workers)]
-        theirs = measured(command, {**os.environ, "HF_HUB_OFFLINE": "1"}, folder/"trove.txt")
+        theirs = measured(command, {**os.environ, "HF_HUB_OFFLINE": "1"}, folder/"trove.txt", options.peer_limit)
         kept = sum(1 for path in (folder/"trove/clean").glob("*.jsonl") for _ in open(path, "rb"))
         print(f"datatrove  {theirs[0]:7.1f} s, cores busy {theirs[1]/theirs[0]/options.workers:.0%}, {theirs[2]/1e6:,.0f} MB at most; {kept:,} documents after cleaning", flush=True)
-    peer = dict(peer="datatrove") if theirs else {}
+    peer = dict(peer="datatrove" if theirs[0] < options.peer_limit else "datatrove, stopped unfinished") if theirs else {}
     bench, write, shared = "Data stage", not options.dry_run, dict(n=documents, seed=options.seed)
     row = f"extract, clean, deduplicate, tokenize {size/1e6:,.0f} MB"
     append_row(bench, row, "wall time", round(wall, 1), unit="s", **shared, **peer, **(dict(peer_value=round(theirs[0], 1), ratio=round(theirs[0]/wall, 3)) if theirs else {}), write=write)
