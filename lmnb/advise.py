@@ -44,7 +44,7 @@ def try_model(folder,             # of the run
               model:str,          # name in the zoo
               *,
               minutes:float,      # of training
-              seed:int=0,
+              seed:int=0,         # decides the first weights and the order
               rung:int=0,         # written down with the result
               cure:str="",        # a key of CURES
               ):                  # -> Trial
