@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, layer_norm, rms_norm, scaled_dot_product_attention, silu
 from ..core import UsageError, patch
-from .base import Backbone, ModelConfig, State
+from .base import Backbone, Dropout, ModelConfig, State
 
 # %% ../../nbs/23_models.transformer.ipynb #c005
 def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
@@ -159,7 +159,7 @@ class Block(nn.Module):
         self.memory = Attention(config) if config.memory else None
         self.experts = Experts(config) if config.experts else None
         if not config.experts: self.up, self.down = feed_matrices(config)
-        self.act, self.window, self.dropout = FEEDS[config.feed], config.window, nn.Dropout(config.dropout)
+        self.act, self.window, self.dropout = FEEDS[config.feed], config.window, Dropout(config.dropout)
         for last in (self.attention.out, self.memory and self.memory.out, None if config.experts else self.down):
             if last is not None: nn.init.zeros_(last.weight)
 
