@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from ..core import patch
-from .base import Backbone, ModelConfig, State
+from .base import Backbone, Dropout, ModelConfig, State
 
 # %% ../../nbs/23_models.transformer.ipynb #c005
 def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
@@ -76,7 +76,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.memory = Attention(config) if config.memory else None
         self.up, self.down = nn.Linear(D, config.hidden*D, bias=False), nn.Linear(config.hidden*D, D, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         for last in (self.attention.out, self.down) + ((self.memory.out,) if config.memory else ()): nn.init.zeros_(last.weight)
 
     def feed(self, x_BTD):
