@@ -25,13 +25,15 @@ def pad(rows,              # list of lists of ids
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 # %% ../nbs/14_batch.ipynb #c008
-def order(n:int,       # number of examples
+def order(n:int,           # number of examples
           *,
-          seed:int,    # of the run
-          epoch:int,   # which pass over the data
-          ):           # -> numpy array, a permutation of range(n)
+          seed:int,        # of the run
+          epoch:int,       # which pass over the data
+          weight_N=None,   # how often each example is wanted, relative to the others
+          ):               # -> numpy array: a permutation of range(n), or with weights n draws with replacement
     "The order of the examples: a function of (seed, epoch) alone, so that a stopped run can go on."
-    return np.random.default_rng([seed, epoch]).permutation(n)
+    dice = np.random.default_rng([seed, epoch])
+    return dice.permutation(n) if weight_N is None else dice.choice(n, n, p=weight_N/weight_N.sum())
 
 def buckets(lengths,           # length of each example, in tokens
             size:int,          # examples in a batch
@@ -39,9 +41,10 @@ def buckets(lengths,           # length of each example, in tokens
             seed:int,          # of the run
             epoch:int,         # which pass over the data
             pieces:int=50,     # batches that are sorted together
+            weight_N=None,     # as in `order`
             ):                 # -> list of arrays of example numbers
     "Batches of similar length, in an order that depends on (seed, epoch) alone."
-    lengths, chosen = np.asarray(lengths), order(len(lengths), seed=seed, epoch=epoch)
+    lengths, chosen = np.asarray(lengths), order(len(lengths), seed=seed, epoch=epoch, weight_N=weight_N)
     batches = []
     for start in range(0, len(chosen), size*pieces):
         piece = chosen[start:start + size*pieces]

@@ -235,7 +235,11 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           steps: Annotated[Optional[int], typer.Option(min=1)] = None, batch: Annotated[Optional[int], typer.Option(min=1)] = None,
           rate: Annotated[Optional[float], typer.Option(help="highest learning rate")] = None, seed: int = 0,
           tokenizer: Annotated[Optional[str], typer.Option(help="char, word or bpe")] = None,
-          vocab_size: Annotated[Optional[int], typer.Option(min=264)] = None, out: Out = None,
+          vocab_size: Annotated[Optional[int], typer.Option(min=264)] = None,
+          balance: Annotated[Optional[str], typer.Option(help="rare labels: weights or sampling")] = None,
+          focal: Annotated[Optional[float], typer.Option(help="rare labels: gamma of the focal loss, such as 2")] = None,
+          threshold: Annotated[bool, typer.Option("--threshold", help="rare labels: choose the line of the rarest on the development part")] = False,
+          out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
     from lmnb.collect import load_dataset
@@ -246,7 +250,8 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
     found, progress, began = load_dataset(data), Progress(), time.monotonic()
     folder = out or runs_dir()/found.name/model
     fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=tokenizer, vocab_size=vocab_size,
-        on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed)
+        on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed,
+        balance=balance, focal=focal, threshold=threshold or None)
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 

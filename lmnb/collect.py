@@ -803,6 +803,30 @@ def _sst2(): return _labelled("sst2", "en", " ")
          source="Chinese reviews of hotels, books and computers with a verdict (Tan Songbo).", limits="The usual split (ERNIE, BERT-wwm).")
 def _chnsenticorp(): return _labelled("chnsenticorp", "zh", "\t", skip=1)
 
+# %% ../nbs/10_collect.ipynb #c095a
+@dataset("sms_spam", task="classify", languages=("en",), licence="CC-BY-4.0 (UCI)", folder="imb_sms_spam",
+         files={"SMSSpamCollection": "0497dbcb8ff438156d7b8f279376629501ec23f5de8f80d00818f05ae8d6654d"},
+         urls=("https://archive.ics.uci.edu/dataset/228/sms+spam+collection",),
+         source="5,574 short messages, of which 13 % are spam.",
+         limits="First 30 % train, last 70 % test (Almeida et al.); a fifth of the training texts, by hash, is dev. 208 of the 3,902 test messages stand word for word in the first 30 %.",
+         citation="Almeida, Gómez Hidalgo and Yamakami (2011), Contributions to the Study of SMS Spam Filtering, DocEng")
+def _sms_spam():
+    lines = (line.split("\t") for line in public_text("sms_spam", "SMSSpamCollection").splitlines() if line.strip())
+    rows = [dict(text=text.strip().strip('"'), label=label, language="en") for label, text, *_ in lines]
+    cut = int(.3*len(rows))
+    return split(rows[:cut], lambda row: row["text"], dev=.2, test=0) | {"test": rows[cut:]}
+
+# %% ../nbs/10_collect.ipynb #c095b
+@dataset("clinc150", task="classify", languages=("en",), licence="CC-BY-3.0", folder="intent_clinc150",
+         files={"data_imbalanced.json": "4886730b20c51eece26aa392ecae2717bfe9908680419e96255351c6148eb4cc"},
+         urls=("https://github.com/clinc/oos-eval/tree/master/data",),
+         source="What people ask of an assistant: 150 intents, of which training shows 100, 75, 50 or 25 examples each.",
+         limits="Official split, imbalanced variant; dev and test are balanced (20 and 30 of each intent). The requests outside of all intents are left out.",
+         citation="Larson et al. (2019), An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction, EMNLP")
+def _clinc150():
+    found = json.loads(public_text("clinc150", "data_imbalanced.json"))
+    return {part: [dict(text=text, label=label, language="en") for text, label in found[key]] for part, key in (("train", "train"), ("dev", "val"), ("test", "test"))}
+
 # %% ../nbs/10_collect.ipynb #c098
 COLUMNS = {"classify": ("text", "label"), "translate": ("source", "target"), "answer": ("passage", "question", "answer"),
            "summarize": ("text", "summary"), "chat": ("user", "answer"), "lm": ("text",)}

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOTHING', 'UNIT', 'TASKS', 'Batch', 'Task', 'LanguageModel', 'lm_batch', 'token_loss', 'Classify', 'label_logits',
-           'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'Rewrite', 'user_units', 'Chat',
-           'task_of', 'task_for', 'label_probabilities']
+           'class_weights', 'uneven_loss', 'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer',
+           'Rewrite', 'user_units', 'Chat', 'task_of', 'task_for', 'label_probabilities', 'best_threshold', 'decide',
+           'predict_labels', 'tune_threshold']
 
 # %% ../nbs/31_task.ipynb #c002
 import math, re
@@ -47,6 +48,12 @@ class Task:
     "What every task shares. A task gives `examples`, `collate` and `loss`."
     def __init__(self, config:TaskConfig, tokenizer): self.config, self.tokenizer = config, tokenizer
 
+    weight_N = None      # of the examples in the order of training; None: all alike
+
+    def prepare(self, examples, recipe):
+        "What a recipe asks for rare labels; raises `UsageError` where the task has none."
+        if recipe.balance != "none" or recipe.focal or recipe.threshold: raise UsageError(f"balance, focal and threshold are for labels: {self.config.name} has none")
+
     def length(self, example): return len(example["ids"])
 
     def per_epoch(self, examples, size:int): return max(1, math.ceil(len(examples)/size))
@@ -56,7 +63,7 @@ class Task:
         epoch, at = divmod(step, self.per_epoch(examples, size))
         key = (id(examples), len(examples), size, seed, epoch)
         if getattr(self, "_key", None) != key:
-            self._key, self._order = key, buckets([self.length(e) for e in examples], size, seed=seed, epoch=epoch)
+            self._key, self._order = key, buckets([self.length(e) for e in examples], size, seed=seed, epoch=epoch, weight_N=self.weight_N)
         return self.collate(examples, self._order[at])
 
     def score_batches(self, examples, size:int=64):   # -> iterator of Batch
@@ -126,6 +133,8 @@ def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how 
 # %% ../nbs/31_task.ipynb #c014
 class Classify(Task):
     "Predict a label from a text."
+    weight_C, focal = None, 0.0      # of the training loss, see `prepare`
+
     def examples(self, rows):   # -> list of dicts
         "Ids and the label's number; raises `InputError` for a label that the task does not know."
         number = {label: i for i, label in enumerate(self.config.labels)}
@@ -139,14 +148,45 @@ class Classify(Task):
         return Batch({"ids_BT": ids, "mask_BT": mask}, torch.tensor([examples[i]["label"] for i in chosen]), rows=tuple(map(int, chosen)))
 
     def loss(self, model, batch, state=None):
-        logits_BC = model(**batch.inputs).float()
-        if logits_BC.shape[1] > 1: return (*token_loss(logits_BC, batch.target), None)
-        loss = binary_cross_entropy_with_logits(logits_BC[:, 0], batch.target.float(), reduction="sum")
-        return loss, len(batch.target), int(((logits_BC[:, 0] > 0) == batch.target.bool()).sum()), None
+        logits_BC = label_logits(model(**batch.inputs).float())
+        loss, count, right = token_loss(logits_BC, batch.target)
+        if model.training and (self.focal or self.weight_C is not None): loss = uneven_loss(logits_BC, batch.target, weight_C=self.weight_C, focal=self.focal)
+        return loss, count, right, None
 
 def label_logits(logits_BC):   # -> logits with one column per class
     "One sigmoid output as two columns, so that a softmax gives both probabilities."
     return torch.cat([torch.zeros_like(logits_BC), logits_BC], 1) if logits_BC.shape[1] == 1 else logits_BC
+
+# %% ../nbs/31_task.ipynb #c014b
+def class_weights(label_N,   # numbers of the labels
+                  C:int,     # how many labels there are
+                  ):         # -> array (C,); the mean over the examples is one
+    "N/(C n_c): every label that occurs has the same sum of weights."
+    count_C = np.bincount(label_N, minlength=C)
+    return np.where(count_C, len(label_N)/np.maximum(count_C, 1)/(count_C > 0).sum(), 0.0)
+
+def uneven_loss(logits_BC,       # of a classifier
+                target_B,        # numbers of the labels
+                *,
+                weight_C=None,   # what an error on each label costs; None: the same
+                focal=0.0,       # gamma: how fast the loss of what is right vanishes
+                ):               # -> sum over the batch, in nats
+    "Weighted, focal cross-entropy: -w (1 - p)^gamma ln p."
+    loss_B = cross_entropy(logits_BC, target_B, reduction="none")
+    if focal: loss_B = loss_B*(-torch.expm1(-loss_B)).clamp(min=1e-9)**focal
+    return (loss_B if weight_C is None else loss_B*weight_C.to(target_B.device)[target_B]).sum()
+
+# %% ../nbs/31_task.ipynb #c014c
+@patch
+def prepare(self:Classify,
+            examples,   # of the training part
+            recipe,     # its `balance` and `focal`
+            ):
+    "Set the weights of labels or of examples from the training part."
+    label_N = np.array([example["label"] for example in examples])
+    weight_C, self.focal = class_weights(label_N, len(self.config.labels)), recipe.focal
+    if recipe.balance == "weights": self.weight_C = torch.from_numpy(weight_C).float()
+    if recipe.balance == "sampling": self.weight_N = weight_C[label_N]
 
 # %% ../nbs/31_task.ipynb #c016
 UNIT = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\u3400-\u9fff\uf900-\ufaff]+")
@@ -341,3 +381,45 @@ def label_probabilities(checkpoint,   # of a classifier
         logits_BC = checkpoint.model(**batch.to(device).inputs)
         found_NC[list(batch.rows)] = label_logits(logits_BC.float()).softmax(-1).cpu()
     return found_NC.numpy()
+
+# %% ../nbs/31_task.ipynb #c035a
+def best_threshold(p_N,      # probability of one label, for each example
+                   is_N,     # whether it is that label
+                   ):        # -> threshold, the F1 it gives on these examples
+    "The threshold with the largest F1, halfway between two probabilities; raises `InputError` where no example has the label."
+    if not np.any(is_N): raise InputError("no example has the label: a threshold cannot be chosen")
+    by_p = np.argsort(-p_N, kind="stable")
+    p_N, is_N = np.append(p_N[by_p], 0.0), is_N[by_p]
+    f1_N = 2*is_N.cumsum()/(np.arange(1, len(is_N) + 1) + is_N.sum())       # if the first k are said to be it
+    best = np.where(p_N[:-1] > p_N[1:], f1_N, -1).argmax()                  # equal ones fall on one side
+    return float(p_N[best:best + 2].mean()), float(f1_N[best])
+
+def decide(p_NC,             # probabilities
+           labels,           # their names
+           threshold=None,   # {label: probability from which it is said}, or nothing
+           ):                # -> list of labels
+    "The likeliest label, or where a label has a threshold: that label if its probability reaches it, else the likeliest other."
+    best_N = p_NC.argmax(1)
+    for label, least in (threshold or {}).items():
+        at, rest_NC = labels.index(label), p_NC.copy()
+        rest_NC[:, at] = -1
+        best_N = np.where(p_NC[:, at] >= least, at, rest_NC.argmax(1))
+    return [labels[i] for i in best_N]
+
+# %% ../nbs/31_task.ipynb #c035b
+def predict_labels(checkpoint,   # of a classifier
+                   texts,        # list of str
+                   ):            # -> list of labels
+    "What a classifier says, by its own threshold where it has one."
+    config = checkpoint.config.task
+    return decide(label_probabilities(checkpoint, texts), config.labels, config.threshold)
+
+def tune_threshold(checkpoint,   # of a classifier
+                   rows,         # with text and label: the development part, never the test part
+                   label=None,   # which; None: the rarest
+                   ):            # -> {label: threshold}
+    "The threshold of the rarest label that suits these rows best."
+    gold, labels = [row["label"] for row in rows], checkpoint.config.task.labels
+    label = label or min(sorted(set(gold)), key=gold.count)
+    p_NC = label_probabilities(checkpoint, [row["text"] for row in rows])
+    return {label: best_threshold(p_NC[:, labels.index(label)], np.array([g == label for g in gold]))[0]}

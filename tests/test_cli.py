@@ -81,6 +81,7 @@ BAD = {
     "an unknown tokenizer": (["train", "--data", "reviews.csv", "--tokenizer", "letters", "--out", "never"], 2),
     "a number that is none": (["train", "--data", "reviews.csv", "--epochs", "many", "--out", "never"], 2),
     "a rate that is too high": (["train", "--data", "reviews.csv", "--rate", "-1", "--out", "never"], 2),
+    "a cure that is none": (["train", "--data", "reviews.csv", "--balance", "wieghts", "--out", "never"], 2),
     "an unknown command": (["tarin"], 2),
     "a missing argument": (["classify"], 2),
     "an unknown model to advise on": (["advise", "--data", "reviews.csv", "--models", "bag,ltsm", "--out", "never"], 2),

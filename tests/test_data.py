@@ -138,7 +138,7 @@ def test_facts_are_true_and_the_same_in_both_languages():
 
 def test_the_registry_is_complete():
     assert {"pydocs", "topics", "summarize_docs", "translate_en_zh", "sentiment_en", "sentiment_zh", "answer", "chat",
-            "tinyshakespeare", "sst2", "chnsenticorp", "wikitext2", "zh_novels"} <= set(names())
+            "tinyshakespeare", "sst2", "chnsenticorp", "wikitext2", "zh_novels", "sms_spam", "clinc150"} <= set(names())
     for entry in DATASETS.values():
         assert entry.task in TASKS and entry.source and entry.limits and entry.licence
         if entry.folder: assert entry.urls and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())
@@ -174,6 +174,7 @@ def test_another_file_under_the_name_of_a_public_set_is_refused(tmp_path, monkey
 def test_public_sets_have_their_published_sizes(public_data):
     sizes = lambda name: [len(rows) for rows in load_dataset(name).parts.values()]
     assert sizes("sst2") == [6920, 872, 1821] and sizes("chnsenticorp") == [9600, 1200, 1200] and sizes("wikitext2") == [600, 60, 60]
+    assert sizes("sms_spam") == [1362, 310, 3902] and sizes("clinc150") == [10525, 3000, 4500]
     train, dev = (load_dataset("tinyshakespeare").parts[part][0]["text"] for part in ("train", "dev"))
     assert (len(train), len(dev)) == (1003854, 111540)
     text = gzip.open(public_data / "lm_wikitext2/test.txt.gz").read().decode()

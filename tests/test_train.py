@@ -1,21 +1,17 @@
 """Runs: resumed is the same as uninterrupted, damage is refused, and every task learns."""
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, pointed, save_checkpoint
+from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, save_checkpoint
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
-from lmnb.task import task_of
+from lmnb.task import best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
 from lmnb.tokenize import Tokenizer, load_tokenizer
-from lmnb.train import Recipe, Run, go_back, read_metrics, train
+from lmnb.train import Recipe, Run, fit, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -35,21 +31,78 @@ def lm_config(architecture, *, carry=False, **model):
 class Stopped(Exception): pass
 
 
-@pytest.mark.parametrize("architecture, carry, optimizer", [
-    ("rnn", True, "adamw"), ("gru", True, "adamw"), ("lstm", True, "adamw"), ("lstm", False, "adamw"),
-    ("transformer", False, "adamw"), ("transformer", False, "muon"), ("bag", False, "adamw")])
-def test_resumed_is_uninterrupted(architecture, carry, optimizer, tmp_path):
-    "Bit for bit, with dropout, momentum and a carried state."
-    config, recipe = lm_config(architecture, carry=carry, dropout=0.2), Recipe(steps=12, batch=4, rate=0.01, optimizer=optimizer, scores=3)
+def resumed_is_whole(tmp_path, config, tokenizer, rows, recipe):
+    "Stop a run of 12 steps and 3 scores after the second, go on, and compare weights and scores with one that was never stopped."
     def stop(facts):
         if facts["step"] == 8: raise Stopped
-    train(tmp_path/"whole", config, TOKENIZER, TEXT, TEXT, recipe)
-    with pytest.raises(Stopped): train(tmp_path/"parts", config, TOKENIZER, TEXT, TEXT, recipe, on_step=stop)
-    train(tmp_path/"parts", config, TOKENIZER, TEXT, TEXT, recipe, resume=True)
+    train(tmp_path/"whole", config, tokenizer, rows, rows, recipe)
+    with pytest.raises(Stopped): train(tmp_path/"parts", config, tokenizer, rows, rows, recipe, on_step=stop)
+    train(tmp_path/"parts", config, tokenizer, rows, rows, recipe, resume=True)
     whole, parts = (load_file(tmp_path/name/"checkpoints"/"step-12"/"model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     losses = [[row["dev_loss"] for row in read_metrics(tmp_path/name)] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+SPAM = [{"text": f"win cash number {i}", "label": "spam"} for i in range(4)] + [{"text": f"see you at {i} tonight", "label": "ham"} for i in range(28)]
+
+
+def spam_config(**model):
+    tokenizer = Tokenizer.train("word", [row["text"] for row in SPAM])
+    return Config(task=TaskConfig(name="classify", labels=["ham", "spam"]), model=preset("gru-tiny", task="classify", vocab_size=tokenizer.vocab_size, **model)), tokenizer
+
+
+@pytest.mark.parametrize("cure", [dict(balance="weights"), dict(balance="sampling"), dict(focal=2.0), dict(balance="weights", focal=0.5, accumulate=3)])
+def test_resumed_is_uninterrupted_with_rare_labels(cure, tmp_path):
+    config, tokenizer = spam_config()
+    resumed_is_whole(tmp_path, config, tokenizer, SPAM, Recipe(steps=12, batch=5, rate=0.01, scores=3, **cure))
+
+
+def test_cures_change_training_and_not_the_score(tmp_path):
+    config, tokenizer = spam_config(dropout=0.0)
+    runs = {name: Run(tmp_path, config, tokenizer, SPAM, SPAM, Recipe(steps=9, batch=8, **cure)) for name, cure in
+            {"none": {}, "weights": dict(balance="weights"), "sampling": dict(balance="sampling"), "focal": dict(focal=2.0)}.items()}
+    assert len({run.task.score(run.model, run.dev)["loss"] for run in runs.values()}) == 1           # the same first weights, the plain loss
+    losses = {name: [run.advance() for _ in range(6)] for name, run in runs.items()}
+    assert len({tuple(found) for found in losses.values()}) == 4
+    def spam_share(run): return sum(SPAM[row]["label"] == "spam" for step in range(40) for row in run.task.batch(run.examples, step=step, size=8, seed=0).rows)/320
+    assert spam_share(runs["none"]) == 4/32 and 0.4 < spam_share(runs["sampling"]) < 0.6
+
+
+def test_weighted_and_focal_loss_are_their_formulas():
+    logits, target, weight = torch.randn(50, 3, dtype=torch.float64), torch.randint(3, (50,)), torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
+    p = logits.softmax(1)[torch.arange(50), target]
+    for gamma in (0.0, 0.5, 2.0):
+        torch.testing.assert_close(uneven_loss(logits, target, weight_C=weight, focal=gamma), -(weight[target]*(1 - p)**gamma*p.log()).sum())
+    assert class_weights(torch.tensor([0, 0, 0, 1]).numpy(), 3).tolist() == [4/6, 2.0, 0.0]            # the third never occurs
+    sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    uneven_loss(sure, torch.tensor([0]), focal=0.5).backward()
+    assert sure.grad.isfinite().all()                                                                  # p = 1: (1 - p)^0.5 has no slope there
+
+
+def test_a_threshold_is_chosen_kept_and_used(tmp_path):
+    config, tokenizer = spam_config()
+    run = train(tmp_path/"run", config, tokenizer, SPAM, SPAM, Recipe(steps=30, batch=8, rate=0.01, scores=2, threshold=True))
+    checkpoint = open_checkpoint(run)                                                                  # its seal is whole again
+    assert set(checkpoint.config.task.threshold) == {"spam"}
+    said = predict_labels(checkpoint, [row["text"] for row in SPAM])
+    p_N, gold = label_probabilities(checkpoint, [row["text"] for row in SPAM])[:, 1], [row["label"] for row in SPAM]
+    assert said == ["spam" if p >= checkpoint.config.task.threshold["spam"] else "ham" for p in p_N]
+    def f1(said): return 2*sum(s == g == "spam" for s, g in zip(said, gold))/(said.count("spam") + gold.count("spam"))
+    assert f1(said) >= max(f1(["spam" if p >= t else "ham" for p in p_N]) for t in p_N)
+    with pytest.raises(InputError, match="no example"): best_threshold(p_N, p_N < 0)
+
+
+@pytest.mark.parametrize("task", ["lm", "translate"])
+def test_cures_for_labels_are_refused_elsewhere(task, tmp_path):
+    with pytest.raises(UsageError, match="for labels"):
+        task_of(TaskConfig(name=task), TOKENIZER).prepare([], Recipe(balance="weights"))
+
+
+@pytest.mark.parametrize("wrong", [dict(balanse="weights"), dict(balance="wieghts"), dict(focal=-1.0), dict(learning_rate=0.1), dict(width=64)])
+def test_an_unknown_option_is_refused_before_anything_is_written(wrong, tmp_path):
+    with pytest.raises(UsageError) as error: fit(tmp_path/"run", task="classify", model="bag", data="sentiment_en", **wrong)
+    assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value) and not (tmp_path/"run").exists()
 
 
 @pytest.mark.parametrize("task", ROWS)
@@ -64,40 +117,9 @@ def test_every_task_learns_its_examples(task, architecture, tmp_path):
     assert read_metrics(run)[-1]["dev_accuracy"] > 0.95
 
 
-def test_a_signal_saves_and_leaves_with_75(tmp_path):
-    script = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-import test_train as t
-from lmnb.core import LmnbError
-try: t.train(Path({str(tmp_path)!r})/"run", t.lm_config("gru", carry=True), t.TOKENIZER, t.TEXT, t.TEXT, t.Recipe(steps=100_000, batch=4),
-             on_step=lambda facts: print(facts["step"], flush=True))
-except LmnbError as error: sys.exit(error.exit_code)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-    assert process.returncode == 75
-    last = pointed(tmp_path/"run", "last")
-    assert load_checkpoint(last) and last.with_name(last.name + ".state").is_dir()
-
-
 def test_a_run_is_not_overwritten(tmp_path):
     train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2, batch=4))
     with pytest.raises(UsageError, match="already holds a run"): train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2))
-
-
-def test_a_damaged_last_checkpoint_falls_back_to_an_older_one(tmp_path):
-    run = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    for _ in range(2):
-        for _ in range(3): run.advance()
-        run.keep()
-    (tmp_path/"checkpoints"/"step-6"/"model.safetensors").write_bytes(b"damaged")
-    again = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    go_back(again)
-    assert again.step == 3
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path):

@@ -15,7 +15,7 @@ from ..checkpoint import open_checkpoint
 from ..collect import DataSet, folds, load_dataset, split
 from ..core import InputError
 from ..evaluate import Score, bootstrap, label_items, part_rows
-from ..task import label_probabilities
+from ..task import label_probabilities, predict_labels
 from ..train import fit
 
 # %% ../../nbs/41_apps.classify.ipynb #c005
@@ -47,8 +47,7 @@ def evaluate(checkpoint,       # of a classifier
     rows, labels = part_rows(data, part, limit), checkpoint.config.task.labels
     if rows and not {row["label"] for row in rows} & set(labels):
         raise InputError(f"{data.name} has other labels ({rows[0]['label']} ...) than the checkpoint ({', '.join(labels[:4])} ...)")
-    best = label_probabilities(checkpoint, [row["text"] for row in rows]).argmax(1)
-    return label_items(rows, [labels[i] for i in best])
+    return label_items(rows, predict_labels(checkpoint, [row["text"] for row in rows]))
 
 # %% ../../nbs/41_apps.classify.ipynb #c011
 CLASSICAL = {"majority": Majority, "linear": LinearText, "linear-pieces": lambda: LinearText(pieces=True)}
@@ -82,8 +81,7 @@ def network(data:DataSet, train, test,   # rows
     with tempfile.TemporaryDirectory() as folder:
         made = replace(data, parts={name: parts[name] for name in ("train", "dev")})
         checkpoint = open_checkpoint(fit(Path(folder)/"fold", task="classify", model=model, data=made, **changes))
-    labels = checkpoint.config.task.labels
-    return [labels[i] for i in label_probabilities(checkpoint, [row["text"] for row in test]).argmax(1)]
+    return predict_labels(checkpoint, [row["text"] for row in test])
 
 def fold_rows(data:DataSet,   # with labels
               k:int=5,        # folds

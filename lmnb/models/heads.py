@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, softplus
 from ..core import patch
-from .base import ModelConfig
+from .base import Dropout, ModelConfig
 from .bag import Bag
 from .lstm import GRU, LSTM
 from .rnn import RNN
@@ -77,7 +77,7 @@ class Span(nn.Module):
         self.config, self.backbone = config, build_backbone(config)
         self.compare = nn.Linear(config.width, config.width, bias=False)
         self.hidden = nn.Linear(4*config.width, config.width)
-        self.dropout, self.output = nn.Dropout(config.dropout), nn.Linear(config.width, 2)
+        self.dropout, self.output = Dropout(config.dropout), nn.Linear(config.width, 2)
 
     def forward(self, ids_BT, *, mask_BT, segment_BT):   # -> logits_BT2
         h_BTD, _ = self.backbone(ids_BT, mask_BT=mask_BT, segment_BT=segment_BT)
