@@ -452,7 +452,9 @@ def serve(**jobs):   # name -> function (data, **options) that yields what JSON 
         except Exception as error: answer = {"error": "CorruptError", "line": _told(error)}        # a library's own
         _send(sink, answer)
 
-def serve_scans(): serve(image=_image_parts, speech=_speech_parts)
+def serve_scans():
+    "The worker's side of `read_image` and `read_speech`."
+    serve(image=_image_parts, speech=_speech_parts)
 
 def _told(error):
     "What a library raised, in one line: the last one says what it was."
@@ -517,7 +519,10 @@ def parts(self:Worker,
     finally: self.lock.release()
 
 @patch
-def ask(self:Worker, job, data, **options):   # as for `parts` -> list
+def ask(self:Worker,
+        job:str,      # as for `parts`
+        data:bytes,   # as for `parts`
+        **options):   # as for `parts` -> list
     "All parts of one file; who finds the worker busy waits."
     with self.lock: return list(self._parts(job, data, **options))
 
