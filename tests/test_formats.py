@@ -764,6 +764,30 @@ def test_a_data_set_of_the_hub(tmp_path):
     assert "hf:owner/other cannot be read" in refused and "\n" not in refused
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP")
+def test_the_worker_of_pdfs_may_hang_crash_be_left_or_be_asked_twice(monkeypatch):
+    import signal, threading
+    from lmnb.scan import Late, Worker
+    worker, data = Worker("lmnb.formats:serve_pdf", memory=400 << 20, patience=20), pdf([f"Page {i}." for i in range(30)])
+    monkeypatch.setattr(formats, "WORKER", worker)
+    texts = lambda: [text for text, meta in parts(data, "a.pdf") if "fate" not in meta]
+    whole, first = texts(), worker.process.pid
+    assert len(whole) == 30 == len(texts()) and worker.process.pid == first                     # one process for many files
+    one, other = parts(data, "a.pdf"), parts(data, "b.pdf")                                      # read in turn: the second has a worker of its own
+    assert [next(one)[0], next(other)[0], next(one)[0]] == [whole[0], whole[0], whole[1]]
+    one.close(); other.close()                                                                   # left in the middle: what is left must not be the next one's
+    assert worker.process is None and texts() == whole
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    threading.Timer(.5, worker.process.kill).start()
+    assert [meta["reason"].partition(":")[0] for text, meta in parts(data, "a.pdf")] == ["the reader crashed on it (SIGKILL)"] and texts() == whole
+    worker.patience = .4
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    with pytest.raises(Late, match="given up"): worker.ask("pdf", data, first=0)
+    worker.patience = 20
+    assert texts() == whole
+    worker.stop()
+
+
 def test_an_address_goes_through_web(monkeypatch):
     import lmnb.web
     monkeypatch.setattr(lmnb.web, "fetch", lambda url, **options: (PAGE, {"url": url, "modified": "yesterday", "charset": "utf-8", "options": options}))
