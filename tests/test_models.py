@@ -19,6 +19,8 @@ TABLE = [
         dict(kv_heads=2), dict(kv_heads=1), dict(qk_norm=False), dict(window=4), dict(experts=4), dict(experts=3, active=1),
         dict(positions="learned", context=40, norm="layer", norm_place="post", feed="gelu", qk_norm=False),      # the Transformer of 2017, but for its place in time
         dict(kv_heads=2, window=4, feed="swiglu", experts=4))),                                                  # Mixtral's
+    dict(architecture="mingru", layers=2), dict(architecture="mingru", layers=1, embedding_width=12),
+    dict(architecture="lstm", layers=2, locked_dropout=True, dropout=0.3),
     dict(architecture="bag", buckets=512),
 ]
 READS_BOTH_WAYS = [row for row in TABLE if row["architecture"] != "bag"]
