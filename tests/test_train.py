@@ -37,7 +37,7 @@ class Stopped(Exception): pass
 
 @pytest.mark.parametrize("architecture, carry, optimizer", [
     ("rnn", True, "adamw"), ("gru", True, "adamw"), ("lstm", True, "adamw"), ("lstm", False, "adamw"),
-    ("transformer", False, "adamw"), ("transformer", False, "muon"), ("bag", False, "adamw")])
+    ("transformer", False, "adamw"), ("transformer", False, "muon"), ("mingru", True, "muon"), ("bag", False, "adamw")])
 def test_resumed_is_uninterrupted(architecture, carry, optimizer, tmp_path):
     "Bit for bit, with dropout, momentum and a carried state."
     config, recipe = lm_config(architecture, carry=carry, dropout=0.2), Recipe(steps=12, batch=4, rate=0.01, optimizer=optimizer, scores=3)

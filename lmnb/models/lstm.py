@@ -7,7 +7,6 @@ __all__ = ['TAPS', 'lstm_cell', 'gru_cell', 'LSTM', 'GRU', 'scan_steps', 'scan_d
            'MinGRU']
 
 # %% ../../nbs/22_models.lstm.ipynb #c002
-import math
 import torch
 from torch import nn
 from torch.nn.functional import rms_norm
@@ -93,16 +92,13 @@ class Mixer(nn.Module):
         super().__init__()
         self.taps = nn.Parameter(torch.zeros(1, TAPS, width))            # how much of each of the last tokens; at first only the newest
         self.gates, self.out = nn.Linear(width, 2*inner), nn.Linear(inner, width, bias=False)
-        with torch.no_grad():
-            self.taps[:, -1] = 1
-            self.gates.bias[:inner], self.gates.bias[inner:] = -torch.linspace(0, math.log(32), inner), 0
-        nn.init.zeros_(self.out.weight)
+        nn.init.ones_(self.taps[:, -1]); nn.init.zeros_(self.gates.bias); nn.init.zeros_(self.out.weight)
 
     def forward(self, n_BTD, state, length_B):   # -> y_BTD, (h_BI, the last inputs)
         B, T, D = n_BTD.shape
         h_BI, past = state or (torch.zeros(B, self.out.in_features, device=n_BTD.device, dtype=torch.promote_types(n_BTD.dtype, torch.float32)), n_BTD.new_zeros(B, TAPS - 1, D))
         before = torch.cat([past, n_BTD], 1)
-        c_BTD = sum(before[:, k:k + T]*self.taps[:, k:k + 1] for k in range(TAPS))
+        c_BTD = sum(before[:, k:k + T]*tap for k, tap in enumerate(self.taps.to(n_BTD.dtype).split(1, 1)))
         k_BTI, candidate = self.gates(c_BTD).to(h_BI.dtype).chunk(2, -1)
         z_BTI = k_BTI.sigmoid()
         if length_B is not None: z_BTI = z_BTI*(torch.arange(T, device=length_B.device) < length_B[:, None])[:, :, None]     # padding changes no state
