@@ -209,11 +209,13 @@ def token_losses(checkpoint,   # of a language model
                  stream,       # 1-D int64 tensor of N ids
                  ):            # -> (N - 1,) nats of each token but the first
     "The loss of every token, in order, as the model was trained to read: in windows, or with its state carried over."
-    task, losses, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], None
+    task, losses, targets, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], [], None
     for batch in task.score_batches(stream):
         logits_BTV, state = checkpoint.model(batch.inputs["ids_BT"], state=None if batch.fresh else state)
-        losses.append(cross_entropy(logits_BTV.flatten(0, 1).float(), batch.target.flatten(), reduction="none"))
-    return torch.cat(losses).double().numpy()
+        losses.append(cross_entropy(logits_BTV.mT.float(), batch.target, ignore_index=NOTHING, reduction="none"))
+        targets.append(batch.target)
+    if task.config.carry: losses, targets = [torch.cat(losses, 1)], [torch.cat(targets, 1)]          # pieces of the same rows
+    return torch.cat([loss[target != NOTHING] for loss, target in zip(losses, targets)]).double().numpy()
 
 def text_stream(tokenizer, rows):   # rows with "text" -> (ids, number of the piece each belongs to, bytes of each piece)
     "All texts as one stream of ids, as training has it; pieces are documents, or 256 tokens of a single long text."
