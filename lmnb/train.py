@@ -144,6 +144,7 @@ class Loss(nn.Module):
         if not self.training: return found
         return loss + 0.01*balance(self.model)*batch.count, loss.detach(), count, after and after.detach()     # with the mixture's load-balance term, of each target
 
+# %% ../nbs/32_train.ipynb #d110
 class Run:
     "A training run in progress."
     def __init__(self, folder, config:Config, tokenizer, train_rows, dev_rows, recipe:Recipe, *, device=None):
@@ -212,6 +213,7 @@ def gradients(self:Run, batch, state):   # a Batch, the carried state or None ->
     self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
     return total, count
 
+# %% ../nbs/32_train.ipynb #d112
 def join(states):   # of neighbouring rows -> State
     "States of parts of a batch as one."
     return State(tuple(torch.cat(tensors) for tensors in zip(*(state.tensors for state in states))), states[0].length)
@@ -220,6 +222,7 @@ def dice(*numbers:int):   # such as seed and step -> a seed for the generators
     "Numbers mixed into one, so that neighbours have nothing in common."
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
+# %% ../nbs/32_train.ipynb #d113
 def out_of_memory(error:RuntimeError):   # -> bool
     "Whether torch says so: a graphics card by the error's class, a processor in words."
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -270,6 +273,7 @@ def keep(self:Run,
     wait(self.ranks)
     self.saved, self.saved_at = self.step, self.seconds
 
+# %% ../nbs/32_train.ipynb #d114
 @patch
 def write(self:Run,
           tensors,   # of the state
@@ -326,6 +330,7 @@ def restore(self:Run,
         if name in facts: setattr(self, name, facts[name])
     self.due, self.saved, self.saved_at = facts.get("due", False), self.step, self.seconds
 
+# %% ../nbs/32_train.ipynb #d116
 def same_run(old:Config,   # of the checkpoint
              new:Config,   # of the run that wants to go on
              folder,       # of the run
@@ -344,6 +349,7 @@ def merit(task:str,     # name of the task
     "What makes a checkpoint the best one: a classifier's accuracy, else the loss."
     return (score["accuracy"], -score["loss"]) if task == "classify" else (-score["loss"],)
 
+# %% ../nbs/32_train.ipynb #d118
 @patch
 def evaluate(self:Run):   # -> dict
     "Save, score the development part, and move `best` if it is better."
@@ -358,6 +364,7 @@ def evaluate(self:Run):   # -> dict
     self.prune()
     return score
 
+# %% ../nbs/32_train.ipynb #d119
 @patch
 def prune(self:Run):
     "Remove all checkpoints but the best and the last two."
@@ -382,6 +389,7 @@ def log(self:Run, **row):
         file.write(json.dumps({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 3), **row}) + "\n")
         file.flush(); os.fsync(file.fileno())
 
+# %% ../nbs/32_train.ipynb #d123
 @patch
 def look(self:Run):
     "Score, and write down what was found."
@@ -476,6 +484,7 @@ def go_back(run:Run,   # a new one, whose folder has checkpoints
     wait(run.ranks)
     if run.ranks.first: clear_after(run, found)
 
+# %% ../nbs/32_train.ipynb #d120
 def clear_after(run:Run,     # just restored
                 found,       # the steps that were there
                 ):
@@ -488,6 +497,7 @@ def clear_after(run:Run,     # just restored
     log = run.folder/"metrics.jsonl"
     if log.exists(): write_atomic(log, "".join(json.dumps(row) + "\n" for row in read_metrics(run.folder) if row["step"] < run.step + (not run.due)))
 
+# %% ../nbs/32_train.ipynb #d121
 def mend_pointers(run:Run,   # just restored
                   ):
     "Where a pointer is damaged, or names what is gone, let it name the best that is known, or the step taken up."
