@@ -154,6 +154,7 @@ class Run:
         self.task = task_of(config.task, tokenizer)
         self.examples, self.dev = self.task.examples(train_rows), self.task.examples(dev_rows)
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
+        if len(self.dev) == 0: raise InputError("there is nothing to choose the best checkpoint by: the development part is empty, give more data")
         self.task.prepare(self.examples, recipe)
         self.model = build_model(config.model, seed=recipe.seed).to(self.device).train()
         if recipe.batch < self.ranks.world: raise UsageError(f"a batch of {recipe.batch} cannot be shared by {self.ranks.world} ranks: give a larger --batch")

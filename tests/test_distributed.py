@@ -11,15 +11,16 @@ from lmnb.core import Interrupted, pick_device
 from lmnb.many import whole
 from lmnb.models.zoo import preset
 from lmnb.tokenize import Tokenizer
-from lmnb.train import Recipe, Run, train
+from lmnb.train import Recipe, Run, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 LABELLED = [{"text": f"{word} {'fine' if good else 'bad'} day"*(1 + number % 3), "label": "good" if good else "bad"} for number, word in enumerate("abcdefghijklmnopqr") for good in (0, 1)]
 PAIRS = [{"source": f"one {word} two"*(1 + number % 3), "target": f"{word}二"*(1 + number % 2)} for number, word in enumerate("abcdefghijklmnopqrstuvwxyzabcdefghijkl")]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"], *(row["text"] for row in LABELLED), *(row["source"] + row["target"] for row in PAIRS)])
-CASES = {   # name -> task, preset, rows, recipe: a carried state, Muon and tied weights, and numbers of targets and of rows that are not alike
+CASES = {   # name -> task, preset, rows, recipe: a carried state, Muon, and numbers of targets and of rows that are not alike
     "lstm": (dict(name="lm", carry=True, length=16), "lstm-tiny", TEXT, {}),
-    "transformer": (dict(name="lm", length=16), "transformer-tiny", TEXT, dict(optimizer="muon")),
+    "transformer": (dict(name="lm", length=16), "transformer-tiny", TEXT, {}),
+    "muon": (dict(name="lm", length=16), "transformer-tiny", TEXT, dict(optimizer="muon")),
     "translate": (dict(name="translate"), "gru-tiny", PAIRS, dict(accumulate=2)),
     "classify": (dict(name="classify", labels=["bad", "good"]), "rnn-tiny", LABELLED, {}),
 }
@@ -101,7 +102,8 @@ def same_steps(out, steps):
             error = sum((found[n] - gradient[n]).square().sum() for n in gradient).sqrt()/sum(g.square().sum() for g in gradient.values()).sqrt()
             assert error <= 1e-6, (name, layout, error)
             worst = max(abs(a - b) for a, b in zip(told, losses))
-            assert worst <= 1e-5 and len(told) == len(losses) == steps, (name, layout, worst)
+            most = 1e-3 if name == "muon" else 1e-5                           # Muon's iteration runs in bfloat16 where that is fast: it rounds what differs in the last digit
+            assert worst <= most and len(told) == len(losses) == steps, (name, layout, worst)
 
 
 def test_two_ranks_take_the_steps_of_one(tmp_path): same_steps(tmp_path, 10)
@@ -132,9 +134,9 @@ def saved_by_two(tmp_path_factory):
 def as_if_alone(out, name, layout, tmp_path):
     config, rows, recipe = run_of(name, tmp_path, steps=10, scores=2)
     train(tmp_path/"alone", config, TOKENIZER, rows, rows[:8], recipe)
-    ours, alone = (load_file(folder/"checkpoints"/"step-10"/"model.safetensors") for folder in (out/f"{name}.{layout}", tmp_path/"alone"))
-    assert ours.keys() == alone.keys()
-    for key in alone: torch.testing.assert_close(ours[key], alone[key], rtol=0, atol=1e-4)       # ten updates; Adam divides by small numbers
+    ours, alone = (read_metrics(folder) for folder in (out/f"{name}.{layout}", tmp_path/"alone"))
+    assert [row["step"] for row in ours] == [row["step"] for row in alone] == [5, 10]
+    for a, b in zip(ours, alone): assert abs(a["dev_loss"] - b["dev_loss"]) < 1e-4 and abs(a["loss"] - b["loss"]) < 1e-4
 
 
 @pytest.mark.parametrize("name, layout", [("lstm", "DDP"), ("transformer", "FSDP")])
@@ -169,10 +171,9 @@ cli.main()
 
 @pytest.fixture
 def command(tmp_path):
-    (tmp_path/"text.txt").write_text("\n\n".join(f"{TEXT[0]['text'][:400]} {number}" for number in range(40)))
     script = tmp_path/"command.py"
     script.write_text(COMMAND)
-    return [script, "train", "--data", tmp_path/"text.txt", "--model", "lstm-tiny", "--tokenizer", "char", "--batch", "8", "--out", tmp_path/"run"]
+    return [script, "train", "--data", "sentiment_en", "--model", "lstm-tiny", "--batch", "8", "--out", tmp_path/"run"]
 
 
 def test_the_same_command_under_torchrun(command, tmp_path):
