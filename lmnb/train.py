@@ -4,24 +4,28 @@
 
 # %% auto #0
 __all__ = ['STATE', 'RECIPES', 'ARCHITECTURES', 'SPECIAL', 'INPUTS', 'KNOWN', 'Recipe', 'rate_at', 'fast_bf16', 'bf16_pays',
-           'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'Run', 'join', 'out_of_memory',
-           'merit', 'stop_flag', 'train', 'go_back', 'set_threshold', 'read_metrics', 'hint', 'plan', 'recipe_of',
-           'text_of', 'fit']
+           'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'compiling', 'set_up_blocks', 'Run',
+           'join', 'out_of_memory', 'merit', 'stop_flag', 'train', 'go_back', 'set_threshold', 'read_metrics', 'hint',
+           'plan', 'recipe_of', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
 import json, math, os, shutil, signal, threading, time
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 import torch
 from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
+from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, load_weights, open_checkpoint, point, pointed, read_config, save_checkpoint, saved_steps, seal, verify, write_folder
 from .collect import DataSet, load_dataset
 from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, patch, pick_device, read_json, write_atomic
 from .models.base import State
 from .models.heads import build_model
+from .models.transformer import Block
 from .models.zoo import preset
 from .task import task_of, tune_threshold
 from .tokenize import Tokenizer
@@ -42,7 +46,9 @@ class Recipe(Plain):
     decay: float = Field(0.5, ge=0, le=1)                     # share of the run in which it falls
     schedule: Literal["linear", "cosine"] = "linear"          # how it falls; decay=0: not at all
     clip: float = Field(1.0, gt=0, le=10**6)                  # longest gradient
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"            # a Transformer's blocks; auto: on a graphics card
+    recompute: bool = False                                   # a Transformer's blocks are computed twice: less memory, more time
     balance: Literal["none", "weights", "sampling"] = "none"  # of a classifier's rare labels, see chapter 31
     focal: float = Field(0.0, ge=0, le=10)                    # gamma of the focal loss; 0: plain cross-entropy
     threshold: bool = False                                   # of a classifier: move the line of the rarest label to where F1 on the development part is largest
@@ -70,9 +76,11 @@ def bf16_pays(device, model):   # -> bool
     return fast_bf16(device) and (device.type == "cuda" or model.config.architecture in ("transformer", "lstm"))
 
 def precision_context(recipe, device, model):   # -> a function that makes the context manager
-    "Autocast to bfloat16, or nothing."
-    use = recipe.precision == "bf16" or (recipe.precision == "auto" and bf16_pays(device, model))
-    return (lambda: torch.autocast(device.type, torch.bfloat16)) if use else nullcontext
+    "Autocast to a shorter format, or nothing."
+    kind = recipe.precision
+    if kind == "auto": kind = "bf16" if bf16_pays(device, model) else "fp32"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
+    return nullcontext if dtype is None else lambda: torch.autocast(device.type, dtype)
 
 # %% ../nbs/32_train.ipynb #c014
 def orthogonalize(G_NDE, steps:int=5):   # -> the same shape, singular values near one
@@ -123,6 +131,22 @@ def with_top(optimizers):   # list of torch optimizers -> the same list
         for group in optimizer.param_groups: group["top"] = group["lr"]
     return optimizers
 
+# %% ../nbs/32_train.ipynb #t102
+def compiling(recipe, device):   # -> bool
+    "Whether blocks are compiled; raises `UsageError` where the compiler that was asked for is missing."
+    if recipe.compile == "auto": return device.type == "cuda" and find_spec("triton") is not None
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    if recipe.compile == "on" and device.type == "cpu" and not any(name and shutil.which(name) for name in names):
+        raise UsageError("compile='on' needs a C++ compiler on a processor: install g++ or clang, or leave compile='off'")
+    return recipe.compile == "on"
+
+def set_up_blocks(model, recipe, device):
+    "Recompute or compile the blocks of a Transformer, in place; its weights and their names stay."
+    compiled = compiling(recipe, device)
+    for block in (module for module in model.modules() if isinstance(module, Block)):
+        if recipe.recompute: block.forward = partial(recomputed, block.forward, use_reentrant=False)
+        if compiled: block.compile()
+
 # %% ../nbs/32_train.ipynb #c019
 class Run:
     "A training run in progress."
@@ -135,10 +159,12 @@ class Run:
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
         self.task.prepare(self.examples, recipe)
         self.model = build_model(config.model, seed=recipe.seed).to(self.device).train()
+        set_up_blocks(self.model, recipe, self.device)
         self.optimizers = optimizers(self.model, recipe)
         self.cast = precision_context(recipe, self.device, self.model)
         self.step, self.tokens, self.seconds, self.state, self.best = 0, 0, 0.0, None, None
         self.parts = recipe.accumulate
+        self.scale, self.calm = (2.0**16 if recipe.precision == "fp16" else 1.0), 0      # of the loss, and good steps since it was changed
 
     @property
     def steps(self):
@@ -160,7 +186,7 @@ def gradients(self:Run, batch, state):   # a Batch, the carried state or None ->
     for index, part in batch.parts(self.parts) if self.parts > 1 else [(None, batch)]:
         before = state if state is None or index is None else state.reorder(index)
         with self.cast(): loss, _, _, left = self.task.loss(self.model, part, before)
-        if count: (loss/count).backward()
+        if count: (loss*(self.scale/count)).backward()
         total, after = total + loss.item(), after + [left]
     self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
     return total, count
@@ -185,6 +211,19 @@ def fitting(self:Run, batch, state):   # as `gradients`
         for optimizer in self.optimizers: optimizer.zero_grad(set_to_none=True)
         torch.set_rng_state(dice)
 
+# %% ../nbs/32_train.ipynb #t103
+@patch
+def unscale(self:Run):   # -> whether the gradients can be used
+    "Divide the scale of a float16 run out of its gradients; halve it where they overflowed, double it after a thousand good steps."
+    if self.recipe.precision != "fp16": return True
+    found = [p.grad for p in self.model.parameters() if p.grad is not None]
+    torch._foreach_div_(found, self.scale)
+    fine = bool(torch.stack(torch._foreach_norm(found)).isfinite().all())
+    self.calm = self.calm + 1 if fine else 0
+    if fine and self.calm % 1000 == 0: self.scale *= 2
+    if not fine: self.scale /= 2
+    return fine or self.scale < 1            # no scale is small enough: then it is an error like any other
+
 # %% ../nbs/32_train.ipynb #c023
 @patch
 def advance(self:Run):   # -> mean loss of the batch, in nats per target
@@ -193,13 +232,15 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     batch = self.task.batch(self.examples, step=self.step, size=self.recipe.batch, seed=self.recipe.seed).to(self.device)
     state = None if batch.fresh or self.state is None else self.state.detach()
     total, count = self.fitting(batch, state)
+    usable = self.unscale()
     length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
     value = total/max(count, 1)
-    if not (math.isfinite(value) and math.isfinite(length.item())):
+    if not math.isfinite(value) or (usable and not math.isfinite(length.item())):
         raise NonFiniteError(f"the loss is {value} (gradient {length.item()}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
     for optimizer in self.optimizers:
         for group in optimizer.param_groups: group["lr"] = group["top"]*factor
-        optimizer.step(); optimizer.zero_grad(set_to_none=True)
+        if usable: optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     self.step += 1; self.tokens += count
     return value
 
@@ -401,7 +442,7 @@ SPECIAL = {   # (task, preset, architecture or language of the data) -> what dif
 }
 
 # %% ../nbs/32_train.ipynb #c042
-INPUTS = ("length", "target_length", "carry")                # of TaskConfig: what the model is given
+INPUTS = ("length", "target_length", "carry", "isolate")               # of TaskConfig: what the model is given
 KNOWN = (*Recipe.model_fields, *INPUTS, "tokenizer", "vocab_size")
 
 def hint(name:str):   # -> "did you mean ..."
@@ -422,7 +463,8 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     chosen |= {k: v for k, v in changes.items() if v is not None}
     if any(changes.get(k) for k in ("minutes", "steps")) and not changes.get("epochs"): chosen.pop("epochs", None)
     fields = {k: chosen[k] for k in chosen if k in INPUTS}
-    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm")
+    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm") and not fields.get("isolate")
+    if fields.get("carry") and fields.get("isolate"): raise UsageError("carry and isolate exclude each other: a document that is alone carries nothing over")
     return found, fields, recipe_of(chosen), chosen["tokenizer"], chosen["vocab_size"]
 
 def recipe_of(chosen):   # dict of fields, others than Recipe's left out -> Recipe
