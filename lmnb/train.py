@@ -25,7 +25,7 @@ from .collect import DataSet, load_dataset
 from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, patch, pick_device, read_json, write_atomic
 from .models.base import State
 from .models.heads import build_model
-from .models.transformer import Block
+from .models.transformer import Block, balance
 from .models.zoo import preset
 from .task import task_of, tune_threshold
 from .tokenize import Tokenizer
@@ -186,7 +186,7 @@ def gradients(self:Run, batch, state):   # a Batch, the carried state or None ->
     for index, part in batch.parts(self.parts) if self.parts > 1 else [(None, batch)]:
         before = state if state is None or index is None else state.reorder(index)
         with self.cast(): loss, _, _, left = self.task.loss(self.model, part, before)
-        if count: (loss*(self.scale/count)).backward()
+        if count: ((loss + 0.01*balance(self.model)*part.count)*(self.scale/count)).backward()      # the mixture's load-balance term, of each target
         total, after = total + loss.item(), after + [left]
     self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
     return total, count

@@ -14,10 +14,15 @@ TABLE = [
     dict(architecture="gru"), dict(architecture="gru", layers=2),
     dict(architecture="lstm"), dict(architecture="lstm", layers=2), dict(architecture="lstm", embedding_width=12),
     dict(architecture="transformer", layers=2, heads=2), dict(architecture="transformer", layers=1, heads=1, embedding_width=12),
+    *(dict(architecture="transformer", layers=2, heads=4) | choice for choice in (
+        dict(positions="learned", context=40), dict(positions="sinusoidal"), dict(norm="layer"), dict(norm_place="post"), dict(feed="gelu"), dict(feed="swiglu"),
+        dict(kv_heads=2), dict(kv_heads=1), dict(qk_norm=False), dict(window=4), dict(experts=4), dict(experts=3, active=1),
+        dict(positions="learned", context=40, norm="layer", norm_place="post", feed="gelu", qk_norm=False),      # the Transformer of 2017, but for its place in time
+        dict(kv_heads=2, window=4, feed="swiglu", experts=4))),                                                  # Mixtral's
     dict(architecture="bag", buckets=512),
 ]
 READS_BOTH_WAYS = [row for row in TABLE if row["architecture"] != "bag"]
-name = lambda row: " ".join(str(v) for v in row.values())
+name = lambda row: " ".join(f"{k}={v}" for k, v in row.items() if k != "architecture").join((row["architecture"] + " ", "")).strip()
 every = pytest.mark.parametrize("row", TABLE, ids=name)
 both_ways = pytest.mark.parametrize("row", READS_BOTH_WAYS, ids=name)
 

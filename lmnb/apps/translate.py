@@ -7,12 +7,11 @@ __all__ = ['EXAMPLES', 'translate', 'memory_weights', 'looked_at', 'scored', 'ev
 
 # %% ../../nbs/40_apps.translate.ipynb #c002
 import torch
-from torch.nn.functional import rms_norm
 from ..baseline import NearestNeighbour
 from ..collect import DataSet
 from ..evaluate import bleu_score, chrf, chrf_counts, chrf_score, part_rows
 from ..generate import rewrite
-from ..models.transformer import Transformer, rotate
+from ..models.transformer import Transformer
 from ..task import task_for
 from ..tokenize import BOS
 
@@ -36,8 +35,8 @@ def memory_weights(decoder, ids_BT, context):   # a decoder, what it wrote, what
     finally: hook.remove()
     if isinstance(backbone, Transformer):
         x_BTD, k_BHSK, _, turn = caught[0]
-        q_BHTK = rms_norm(q := layer.split(layer.query(x_BTD)), (q.shape[-1],))
-        if turn: q_BHTK = rotate(q_BHTK, *turn)
+        q_BHTK = layer.queries(x_BTD, turn)
+        k_BHSK = k_BHSK.repeat_interleave(q_BHTK.shape[1]//k_BHSK.shape[1], 1)
         return (q_BHTK @ k_BHSK.mT/q_BHTK.shape[-1]**0.5).softmax(-1)[0].mean(0)
     h_BTD, memory_BSD, _, _ = caught[0]
     return (layer.query(h_BTD) @ memory_BSD.mT/h_BTD.shape[-1]**0.5).softmax(-1)[0]

@@ -27,8 +27,20 @@ class ModelConfig(BaseModel):
     memory: bool = False                                     # attends to an encoder's output
     segments: int = Field(0, ge=0, le=16)                    # kinds of segment (question, passage) that get an embedding
     sigma: Literal["tanh", "relu", "sigmoid"] = "tanh"       # the RNN's squashing function
+    locked_dropout: bool = False                             # recurrent models: one mask for all steps of a sequence
+    attention: Literal["dot", "additive"] = "dot"            # how a recurrent decoder looks at the memory
     heads: int = Field(4, ge=1, le=256)                      # H, of the Transformer
-    hidden: int = Field(4, ge=1, le=16)                      # the Transformer's feed-forward layer, in multiples of D
+    kv_heads: int | None = Field(None, ge=1, le=256)         # heads of keys and values; None: as many as H
+    qk_norm: bool = True                                     # normalise queries and keys
+    positions: Literal["rotary", "sinusoidal", "learned"] = "rotary"
+    context: int = Field(1024, ge=1, le=1_000_000)           # rows of the table of learned positions: no text can be longer
+    window: int = Field(0, ge=0, le=1_000_000)               # positions that one may look at, itself included; 0: all
+    norm: Literal["rms", "layer"] = "rms"
+    norm_place: Literal["pre", "post"] = "pre"               # before each branch, or after each sum
+    hidden: int = Field(4, ge=1, le=16)                      # the feed-forward layer of a block, in multiples of D
+    feed: Literal["relu2", "gelu", "swiglu"] = "relu2"       # its activation
+    experts: int = Field(0, ge=0, le=256)                    # feed-forward layers to choose from in each block; 0: one for all
+    active: int = Field(2, ge=1, le=16)                      # how many of them a token uses
     buckets: int = Field(65_536, ge=1, le=10_000_000)        # rows for hashed pairs of words, of the bag
     head: Literal["next", "label", "span", "seq2seq"] = "next"
     outputs: int = Field(1, ge=1, le=100_000)                # C, of the label head
