@@ -1,6 +1,7 @@
 """Runs: resumed is the same as uninterrupted, damage is refused, and every task learns."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, pointed, save_checkpoint
+from lmnb.collect import DataSet
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
-from lmnb.task import best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
-from lmnb.tokenize import Tokenizer, load_tokenizer
-from lmnb.train import Recipe, Run, fit, go_back, read_metrics, train
+from lmnb.task import alone, apart, best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
+from lmnb.tokenize import EOS, Tokenizer, load_tokenizer
+from lmnb.train import Recipe, Run, fit, go_back, plan, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -118,6 +120,100 @@ def test_an_unknown_option_is_refused_before_anything_is_written(wrong, tmp_path
     assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value) and not (tmp_path/"run").exists()
 
 
+DOCUMENTS = [{"text": f"{i} cats and {i*i} dogs sat on the mat. 猫和狗。"} for i in range(40)]
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm", "transformer", "bag"])
+def test_isolated_documents_do_not_see_each_other(architecture, tmp_path):
+    "Changing one document changes no loss of another; with the documents as rows of their own the loss is the same."
+    tokenizer = Tokenizer.train("char", [row["text"] for row in DOCUMENTS])
+    config = Config(task=TaskConfig(name="lm", length=30, isolate=True), model=preset(f"{architecture}-tiny", task="lm", vocab_size=tokenizer.vocab_size, dropout=0.0))
+    run = Run(tmp_path, config, tokenizer, DOCUMENTS, DOCUMENTS, Recipe(steps=3, batch=8, precision="fp32"))
+    run.model.double().eval()
+    batch = run.task.batch(run.examples, step=0, size=8, seed=0)
+    ids, target = batch.inputs["ids_BT"], batch.target
+    document = (ids == EOS).cumsum(1)
+    assert (document[:, -1] > 0).any()
+    def losses(ids):
+        index, mask = apart(ids)
+        logits, asked = alone(run.model, ids, target)
+        found = torch.full(ids.shape, float("nan"), dtype=torch.float64)
+        found.view(-1)[index[mask]] = torch.nn.functional.cross_entropy(logits[mask], asked[mask], reduction="none")
+        return found
+    changed = torch.where((document == 0) & (ids != EOS), (ids + 1).clamp(max=tokenizer.vocab_size - 1), ids)      # the first document of each row
+    before, after = losses(ids), losses(changed)
+    assert before.isfinite().all()
+    torch.testing.assert_close(after[document > 0], before[document > 0], rtol=0, atol=1e-10)
+    assert not torch.allclose(after[document == 0], before[document == 0])
+
+
+@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(recompute=True)])
+def test_resumed_is_uninterrupted_with_other_arithmetic(changes, tmp_path):
+    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, **changes))
+
+
+def test_resumed_is_uninterrupted_with_isolated_documents(tmp_path):
+    tokenizer = Tokenizer.train("char", [row["text"] for row in DOCUMENTS])
+    config = Config(task=TaskConfig(name="lm", length=30, isolate=True), model=preset("lstm-tiny", task="lm", vocab_size=tokenizer.vocab_size, dropout=0.2))
+    resumed_is_whole(tmp_path, config, tokenizer, DOCUMENTS, Recipe(steps=12, batch=4, rate=0.01, scores=3))
+
+
+def test_recomputed_blocks_keep_less_and_give_the_same_weights(tmp_path):
+    weights, kept = [], []
+    for again in (False, True):
+        run = Run(tmp_path, lm_config("transformer", dropout=0.2), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", recompute=again))
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t): run.advance()
+        run.advance()
+        weights.append([p.detach().clone() for p in run.model.parameters()]); kept.append(sum(sizes))
+    assert all(torch.equal(a, b) for a, b in zip(*weights)) and kept[1] < kept[0]/2, kept
+
+
+def test_a_scale_that_is_too_large_is_halved_and_the_step_left_out(tmp_path):
+    run = Run(tmp_path, lm_config("transformer", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=40, batch=4, rate=0.01, precision="fp16"))
+    run.scale, before = 2.0**120, [p.detach().clone() for p in run.model.parameters()]
+    run.advance()
+    assert run.scale == 2.0**119 and run.step == 1 and all(torch.equal(a, b) for a, b in zip(before, run.model.parameters()))
+    run.scale = 2.0**10
+    losses = [run.advance() for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.5
+    run.calm = 999; run.advance()
+    assert run.scale == 2.0**11
+    with torch.no_grad(): next(run.model.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteError): run.advance()
+
+
+def test_compiling_needs_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="C\\+\\+ compiler"): Run(tmp_path, lm_config("transformer"), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, compile="on"))
+
+
+@pytest.mark.slow        # a compiler takes its time
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+def test_compiled_blocks_compute_the_same_and_resume(tmp_path):
+    losses = []
+    for how in ("off", "on"):
+        run = Run(tmp_path, lm_config("transformer", dropout=0.0, layers=1), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", compile=how))
+        losses.append([run.advance() for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert not any("_orig_mod" in name for name in run.model.state_dict())
+    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2, layers=1), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, compile="on"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(precision="bf16"), dict(compile="on"), dict(recompute=True)])
+def test_a_graphics_card_learns_with_every_arithmetic(changes, tmp_path):
+    run = Run(tmp_path, lm_config("transformer", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=60, batch=8, rate=0.01, **changes))
+    losses = [run.advance() for _ in range(40)]
+    assert run.device.type == "cuda" and losses[-1] < losses[0] - 1
+
+
+def test_carry_and_isolate_exclude_each_other():
+    data = DataSet("few", "lm", ("en",), "none", {"train": TEXT, "dev": TEXT})
+    with pytest.raises(UsageError, match="exclude"): plan("lm", "lstm", data, carry=True, isolate=True)
+    assert not plan("lm", "lstm", data, isolate=True)[1]["carry"]
+
+
 @pytest.mark.parametrize("task", ROWS)
 @pytest.mark.parametrize("architecture", ["lstm", "transformer"])
 def test_every_task_learns_its_examples(task, architecture, tmp_path):
@@ -183,7 +279,6 @@ def checkpoint(tmp_path_factory):
 
 
 def copy_of(checkpoint, tmp_path):
-    import shutil
     return shutil.copytree(checkpoint, tmp_path/"c")
 
 
