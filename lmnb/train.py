@@ -162,7 +162,7 @@ class Run:
         set_up_blocks(self.model, recipe, self.device)
         self.optimizers = optimizers(self.model, recipe)
         self.cast = precision_context(recipe, self.device, self.model)
-        self.step, self.tokens, self.seconds, self.state, self.best = 0, 0, 0.0, None, None
+        self.step, self.tokens, self.seconds, self.length, self.state, self.best = 0, 0, 0.0, 0.0, None, None
         self.parts = recipe.accumulate
         self.scale, self.calm = (2.0**16 if recipe.precision == "fp16" else 1.0), 0      # of the loss, and good steps since it was changed
 
@@ -233,10 +233,10 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     state = None if batch.fresh or self.state is None else self.state.detach()
     total, count = self.fitting(batch, state)
     usable = self.unscale()
-    length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+    self.length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()      # before it was clipped
     value = total/max(count, 1)
-    if not math.isfinite(value) or (usable and not math.isfinite(length.item())):
-        raise NonFiniteError(f"the loss is {value} (gradient {length.item()}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
+    if not math.isfinite(value) or (usable and not math.isfinite(self.length)):
+        raise NonFiniteError(f"the loss is {value} (gradient {self.length}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
     for optimizer in self.optimizers:
         for group in optimizer.param_groups: group["lr"] = group["top"]*factor
         if usable: optimizer.step()
