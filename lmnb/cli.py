@@ -239,19 +239,24 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           balance: Annotated[Optional[str], typer.Option(help="rare labels: weights or sampling")] = None,
           focal: Annotated[Optional[float], typer.Option(help="rare labels: gamma of the focal loss, such as 2")] = None,
           threshold: Annotated[bool, typer.Option("--threshold", help="rare labels: choose the line of the rarest on the development part")] = False,
+          ema: Annotated[Optional[float], typer.Option(help="average the weights, this slowly, such as 0.999")] = None,
+          patience: Annotated[Optional[int], typer.Option(min=1, help="stop after so many scores without a better one")] = None,
+          sample: Annotated[bool, typer.Option("--sample", help="write down a sample of the model's text at each score")] = False,
+          board: Annotated[bool, typer.Option("--tensorboard", help="also write files for TensorBoard (lmnb[tensorboard])")] = False,
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
     from lmnb.collect import load_dataset
     from lmnb.serve import evaluate_run, runs_dir
-    from lmnb.train import fit
+    from lmnb.generate import sample_of
+    from lmnb.train import fit, hooks, tensorboard
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     found, progress, began = load_dataset(data), Progress(), time.monotonic()
     folder = out or runs_dir()/found.name/model
     fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=tokenizer, vocab_size=vocab_size,
         on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed,
-        balance=balance, focal=focal, threshold=threshold or None)
+        balance=balance, focal=focal, threshold=threshold or None, ema=ema, patience=patience, on_score=hooks(([sample_of] if sample else []) + ([tensorboard(folder)] if board else [])))
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 

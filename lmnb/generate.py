@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORBIDDEN', 'Sampling', 'filtered', 'choose', 'stream_ids', 'generate_ids', 'new_text', 'stream_text', 'generate',
-           'rewrite']
+           'rewrite', 'sample_of']
 
 # %% ../nbs/33_generate.ipynb #c002
 from dataclasses import dataclass
@@ -131,3 +131,23 @@ def rewrite(checkpoint,          # of a sequence-to-sequence model
         written = generate_ids(model.decoder, start_B1, sampling=sampling, most=most, **context)
         for number, ids in zip(batch.rows, written): found[number] = checkpoint.tokenizer.decode(ids)
     return found
+
+# %% ../nbs/33_generate.ipynb #t02
+@torch.no_grad()
+def sample_of(run,          # of chapter 32, while it trains
+              row=None,     # its scores so far; not needed
+              *,
+              most:int=40,  # tokens to write
+              ):            # -> {"sample": text}; {} where the task writes no text
+    "What the model writes just now, for the first development example."
+    model, name, context, end = run.model, run.config.task.name, {}, EOS
+    if name == "lm": start, end = run.dev[:16], None
+    elif name == "chat": start = torch.tensor(run.dev[0]["ids"])
+    elif name in ("translate", "summarize"):
+        source = run.task.collate(run.dev, [0]).to(run.device).inputs
+        start, context, model = torch.tensor([BOS]), run.model.eval().context(source["source_BS"], source["source_mask_BS"]), run.model.decoder
+    else: return {}
+    run.model.eval()
+    ids = generate_ids(model, start[None].to(run.device), most=most, end=end, **context)[0]
+    run.model.train()
+    return {"sample": run.tokenizer.decode([*start.tolist(), *ids] if name == "lm" else ids)}

@@ -52,9 +52,10 @@ def find_rate(config:Config,     # task and model
             for optimizer, tops in zip(run.optimizers, first):
                 for group, top in zip(optimizer.param_groups, tops): group["top"] = top*float(rate)
             try: losses.append(run.advance())
-            except NonFiniteError: break                       # it has exploded: all is known
+            except NonFiniteError:
+                if not losses: raise                           # before any update: not the rate's fault
+                break
             rates.append(float(rate))
             if losses[-1] > 2*min(losses): break
     smooth = running(losses)
-    if not rates: raise NonFiniteError(f"the loss is no number already at a rate of {low:g}: look at the data, or begin lower")
     return RateTest(tuple(rates), tuple(losses), tuple(smooth), rates[int(np.argmin(smooth))]/10)

@@ -1,23 +1,22 @@
 """Runs: resumed is the same as uninterrupted, damage is refused, and every task learns."""
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, pointed, save_checkpoint
+from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, save_checkpoint
 from lmnb.collect import DataSet
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
+from lmnb.generate import sample_of
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
+from lmnb.stability import find_rate
 from lmnb.task import alone, apart, best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
 from lmnb.tokenize import EOS, Tokenizer, load_tokenizer
-from lmnb.train import Recipe, Run, fit, go_back, plan, read_metrics, train
+from lmnb.train import Recipe, Run, fit, plan, read_metrics, tensorboard, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -37,15 +36,6 @@ def lm_config(architecture, *, carry=False, **model):
 class Stopped(Exception): pass
 
 
-@pytest.mark.parametrize("architecture, carry, optimizer", [
-    ("rnn", True, "adamw"), ("gru", True, "adamw"), ("lstm", True, "adamw"), ("lstm", False, "adamw"),
-    ("transformer", False, "adamw"), ("transformer", False, "muon"), ("bag", False, "adamw")])
-def test_resumed_is_uninterrupted(architecture, carry, optimizer, tmp_path):
-    "Bit for bit, with dropout, momentum and a carried state."
-    config, recipe = lm_config(architecture, carry=carry, dropout=0.2), Recipe(steps=12, batch=4, rate=0.01, optimizer=optimizer, scores=3)
-    resumed_is_whole(tmp_path, config, TOKENIZER, TEXT, recipe)
-
-
 def resumed_is_whole(tmp_path, config, tokenizer, rows, recipe):
     "Stop a run of 12 steps and 3 scores after the second, go on, and compare weights and scores with one that was never stopped."
     def stop(facts):
@@ -57,6 +47,14 @@ def resumed_is_whole(tmp_path, config, tokenizer, rows, recipe):
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     losses = [[row["dev_loss"] for row in read_metrics(tmp_path/name)] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+def task_case(task, architecture):
+    "Configuration, tokenizer and rows of a task."
+    texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
+    tokenizer = Tokenizer.train("word" if task == "answer" else "char", texts)
+    labels = ["bad", "good"] if task == "classify" else []
+    return Config(task=TaskConfig(name=task, labels=labels), model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0)), tokenizer, ROWS[task]
 
 
 SPAM = [{"text": f"win cash number {i}", "label": "spam"} for i in range(4)] + [{"text": f"see you at {i} tonight", "label": "ham"} for i in range(28)]
@@ -183,6 +181,87 @@ def test_a_scale_that_is_too_large_is_halved_and_the_step_left_out(tmp_path):
     with pytest.raises(NonFiniteError): run.advance()
 
 
+@pytest.mark.parametrize("architecture, changes", [("gru", dict(ema=0.9)), ("transformer", dict(ema=0.99, optimizer="muon")), ("lstm", dict(ema=0.9, accumulate=2, patience=3))])
+def test_resumed_is_uninterrupted_with_averaged_weights(architecture, changes, tmp_path):
+    config = lm_config(architecture, carry=architecture != "transformer", dropout=0.2)
+    resumed_is_whole(tmp_path, config, TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, **changes))
+
+
+def test_the_averaged_weights_are_the_model(tmp_path):
+    "The mean is the formula's; it is what is scored and saved; and training goes on from the other ones."
+    recipe = dict(steps=6, batch=4, rate=0.01, precision="fp32")
+    plain, run = (Run(tmp_path/name, lm_config("gru", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(**recipe, ema=ema)) for name, ema in (("a", 0.0), ("b", 0.8)))
+    mean = [p.detach().clone() for p in plain.model.parameters()]
+    for step in range(1, 7):
+        plain.advance(); run.advance()
+        keep = min(0.8, (1 + step)/(10 + step))
+        mean = [keep*m + (1 - keep)*p.detach() for m, p in zip(mean, plain.model.parameters())]
+    trained = [p.detach().clone() for p in run.model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(trained, plain.model.parameters()))
+    for a, b in zip(run.average, mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    score = run.evaluate()
+    saved = load_checkpoint(tmp_path/"b"/"checkpoints"/"step-6").model
+    for a, b in zip(saved.parameters(), mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert run.task.score(saved, run.dev)["loss"] == pytest.approx(score["loss"], abs=1e-6) != plain.task.score(plain.model, plain.dev)["loss"]
+    assert all(torch.equal(a, b) for a, b in zip(trained, run.model.parameters()))
+
+
+def test_patience_ends_a_run_and_a_resumed_one(tmp_path):
+    noise = [{"text": "".join(TOKENIZER.decode([i]) for i in torch.randint(8, TOKENIZER.vocab_size, (400,), generator=torch.Generator().manual_seed(1)).tolist())}]
+    recipe = Recipe(steps=400, batch=4, rate=0.05, decay=0, scores=40, patience=2)
+    def outcome(name): return [row["dev_loss"] for row in read_metrics(tmp_path/name)]
+    train(tmp_path/"whole", lm_config("gru"), TOKENIZER, noise, TEXT, recipe)
+    losses = outcome("whole")
+    assert len(losses) < 40 and losses[-3] == min(losses)                          # two in a row that were no better
+    assert json.loads((tmp_path/"whole"/"checkpoints"/"best").read_text())["loss"] == min(losses)
+    def stop(facts):
+        if facts["step"] == 10: raise Stopped
+    with pytest.raises(Stopped): train(tmp_path/"parts", lm_config("gru"), TOKENIZER, noise, TEXT, recipe, on_step=stop)
+    for _ in range(2): train(tmp_path/"parts", lm_config("gru"), TOKENIZER, noise, TEXT, recipe, resume=True)      # the second finds it finished
+    assert outcome("parts") == losses
+
+
+@pytest.mark.parametrize("task", ["lm", *ROWS])
+@pytest.mark.parametrize("architecture", ["gru", "transformer"])
+def test_samples_stand_in_the_log_and_change_nothing(task, architecture, tmp_path):
+    config, tokenizer, rows = (lm_config(architecture, carry=architecture == "gru"), TOKENIZER, TEXT) if task == "lm" else task_case(task, architecture)
+    losses = []
+    for hook in (None, sample_of):
+        run = train(tmp_path/str(bool(hook)), config, tokenizer, rows, rows, Recipe(steps=6, batch=4, scores=2, ema=0.5), on_score=hook)
+        losses.append([row["dev_loss"] for row in read_metrics(run)])
+    assert losses[0] == losses[1]
+    samples = [row.get("sample") for row in read_metrics(run)]
+    assert samples == [None, None] if task in ("classify", "answer") else all(isinstance(text, str) for text in samples)
+    assert task != "lm" or all(text.startswith(TEXT[0]["text"][:16]) and len(text) > 16 for text in samples)
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    pytest.importorskip("tensorboard", reason="lmnb[tensorboard] is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    run = train(tmp_path/"run", lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=6, batch=4, scores=3), on_score=tensorboard(tmp_path/"run"))
+    found = EventAccumulator(str(run)); found.Reload()
+    assert [(e.step, round(e.value, 4)) for e in found.Scalars("dev_loss")] == [(row["step"], round(row["dev_loss"], 4)) for row in read_metrics(run)]
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UsageError, match=r"lmnb\[tensorboard\]"): tensorboard(tmp_path)
+
+
+def test_the_rate_finder_finds_a_rate_that_learns(tmp_path):
+    "And a rate that explodes ends the search."
+    config = lm_config("gru", dropout=0.0)
+    found = find_rate(config, TOKENIZER, TEXT, Recipe(batch=8), steps=60)
+    assert list(found.rates) == sorted(found.rates) and len(found.rates) == len(found.losses) == len(found.smooth) and 1e-5 < found.suggested < 1
+    runs = {rate: Run(tmp_path, config, TOKENIZER, TEXT, TEXT, Recipe(steps=40, batch=8, rate=rate)) for rate in (found.suggested, found.suggested/100)}
+    losses = {rate: [run.advance() for _ in range(40)][-1] for rate, run in runs.items()}
+    assert losses[found.suggested] < losses[found.suggested/100] - 0.5
+    both = find_rate(lm_config("transformer"), TOKENIZER, TEXT, Recipe(batch=8, optimizer="muon"), steps=20)           # both rates grow
+    assert both.suggested > 0
+    wild = find_rate(config, TOKENIZER, TEXT, Recipe(batch=8, optimizer="sgd"), low=1e20, high=1e35, steps=60)
+    assert 0 < len(wild.rates) < 60
+
+
 def test_compiling_needs_a_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="C\\+\\+ compiler"): Run(tmp_path, lm_config("transformer"), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, compile="on"))
@@ -217,49 +296,15 @@ def test_carry_and_isolate_exclude_each_other():
 @pytest.mark.parametrize("task", ROWS)
 @pytest.mark.parametrize("architecture", ["lstm", "transformer"])
 def test_every_task_learns_its_examples(task, architecture, tmp_path):
-    texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
-    tokenizer = Tokenizer.train("word" if task == "answer" else "char", texts)
-    labels = ["bad", "good"] if task == "classify" else []
-    config = Config(task=TaskConfig(name=task, labels=labels), model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0))
+    config, tokenizer, _ = task_case(task, architecture)
     recipe = Recipe(steps=80, batch=8, rate=0.01, optimizer="muon" if architecture == "transformer" else "adamw", scores=2)
     run = train(tmp_path/"run", config, tokenizer, ROWS[task], ROWS[task], recipe)
     assert read_metrics(run)[-1]["dev_accuracy"] > 0.95
 
 
-def test_a_signal_saves_and_leaves_with_75(tmp_path):
-    script = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-import test_train as t
-from lmnb.core import LmnbError
-try: t.train(Path({str(tmp_path)!r})/"run", t.lm_config("gru", carry=True), t.TOKENIZER, t.TEXT, t.TEXT, t.Recipe(steps=100_000, batch=4),
-             on_step=lambda facts: print(facts["step"], flush=True))
-except LmnbError as error: sys.exit(error.exit_code)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-    assert process.returncode == 75
-    last = pointed(tmp_path/"run", "last")
-    assert load_checkpoint(last) and last.with_name(last.name + ".state").is_dir()
-
-
 def test_a_run_is_not_overwritten(tmp_path):
     train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2, batch=4))
     with pytest.raises(UsageError, match="already holds a run"): train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2))
-
-
-def test_a_damaged_last_checkpoint_falls_back_to_an_older_one(tmp_path):
-    run = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    for _ in range(2):
-        for _ in range(3): run.advance()
-        run.keep()
-    (tmp_path/"checkpoints"/"step-6"/"model.safetensors").write_bytes(b"damaged")
-    again = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    go_back(again)
-    assert again.step == 3
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path):
@@ -351,11 +396,7 @@ def test_an_epoch_shows_every_example_once():
 def test_accumulated_gradients_are_those_of_the_whole_batch(task, architecture, tmp_path):
     "However unequal the parts' numbers of targets, and with a carried state."
     if task == "lm": config, tokenizer, rows = lm_config(architecture, carry=architecture != "transformer"), TOKENIZER, TEXT
-    else:
-        texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
-        tokenizer, rows = Tokenizer.train("word" if task == "answer" else "char", texts), ROWS[task]
-        config = Config(task=TaskConfig(name=task, labels=["bad", "good"] if task == "classify" else []),
-                        model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0))
+    else: config, tokenizer, rows = task_case(task, architecture)
     found = []
     for parts in (1, 3):
         run = Run(tmp_path, config, tokenizer, rows, rows, Recipe(steps=3, batch=7, precision="fp32", accumulate=parts))
