@@ -148,7 +148,10 @@ def compiling(recipe, device):   # -> bool
         raise UsageError("compile='on' needs a C++ compiler on a processor: install g++ or clang, or leave compile='off'")
     return recipe.compile == "on"
 
-def set_up_blocks(model, recipe, device):
+def set_up_blocks(model,    # changed in place
+                  recipe,   # its `recompute` and `compile`
+                  device,   # of the model
+                  ):
     "Recompute or compile the blocks of a Transformer, in place; its weights and their names stay."
     compiled = compiling(recipe, device)
     for block in (module for module in model.modules() if isinstance(module, Block)):
