@@ -10,7 +10,7 @@ __all__ = ['STATE', 'FACTS', 'RECIPES', 'ARCHITECTURES', 'SPECIAL', 'INPUTS', 'K
            'recipe_of', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
-import json, math, os, signal, threading, time
+import json, math, os, shutil, signal, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from copy import copy
@@ -343,7 +343,7 @@ def keep(self:Run,
     self.saved, self.saved_at = self.step, self.seconds
 
 # %% ../nbs/32_train.ipynb #d103
-FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "scale", "calm", "stale")
+FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scale", "calm", "stale")
 
 @patch
 def state_tensors(self:Run):   # -> dict of tensors, dict of facts
