@@ -9,7 +9,7 @@ __all__ = ['BACKBONES', 'HEADS', 'build_backbone', 'NextToken', 'pool', 'Label',
 # %% ../../nbs/26_models.heads.ipynb #c002
 import torch
 from torch import nn
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import embedding, linear, softplus
 from ..core import patch
 from .base import Dropout, ModelConfig
 from .bag import Bag
@@ -36,14 +36,18 @@ class NextToken(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         if self.output is not None: nn.init.normal_(self.output.weight, std=config.width**-0.5/2 if config.architecture != "transformer" else 1e-3)
 
-    def logits(self, h_BTD):   # -> (B, T, V)
-        "Scores of every word, for given hidden vectors."
+    def logits(self, h_BTD, among=None):   # -> (B, T, V)
+        "Scores of every word, for given hidden vectors; `among` is explained below."
         weight = self.backbone.embedding.weight if self.output is None else self.output.weight
-        return linear(self.project(h_BTD), weight, self.bias)
+        h_BTE = self.project(h_BTD)
+        if among is None: return linear(h_BTE, weight, self.bias)
+        word_K, target_BT = among
+        own_BT = (h_BTE*embedding(target_BT, weight)).sum(-1) + self.bias[target_BT]
+        return torch.cat([linear(h_BTE, embedding(word_K, weight), self.bias[word_K]), own_BT[..., None]], -1)
 
-    def forward(self, ids_BT, **context):   # -> logits_BTV, state
+    def forward(self, ids_BT, *, among=None, **context):   # -> logits_BTV, state
         h_BTD, state = self.backbone(ids_BT, **context)
-        return self.logits(h_BTD), state
+        return self.logits(h_BTD, among), state
 
 # %% ../../nbs/26_models.heads.ipynb #c009
 def pool(h_BTD,      # one vector per position
