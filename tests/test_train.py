@@ -476,7 +476,7 @@ def test_muon_takes_each_gate_by_itself(tmp_path):
     stacked = torch.nn.Parameter(torch.zeros(12, 3))
     stacked.grad = torch.randn(12, 3)
     Muon([{"params": [stacked], "gates": 4}], lr=1.0).step()
-    for gate, grad in zip(stacked.detach().chunk(4), stacked.grad.chunk(4)): torch.testing.assert_close(gate, -orthogonalize(grad[None])[0], rtol=0, atol=0.05)      # bfloat16
+    for gate, grad in zip(stacked.detach().chunk(4), stacked.grad.chunk(4)): torch.testing.assert_close(gate, -orthogonalize(grad[None])[0], rtol=0, atol=0.1)       # bfloat16, stacked and alone
     before = run.model.backbone.layers[0][0].weight_hh_l0.detach().clone()
     run.advance()
     assert not torch.equal(before, run.model.backbone.layers[0][0].weight_hh_l0)
