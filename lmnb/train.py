@@ -362,8 +362,9 @@ def keep(self:Run,
     "Save `checkpoints/step-N.state` and `step-N`, then let `last` point there."
     if self.saved == self.step: return
     tensors, facts = self.state_tensors()
-    with self.averaged(): weights = weights_to_save(self.model)                   # all ranks give their slices, the first one writes
-    if self.ranks.first: self.write(tensors, facts | {"due": due}, weights)
+    with self.averaged():
+        weights = weights_to_save(self.model)               # all ranks give their slices, the first one writes
+        if self.ranks.first: self.write(tensors, facts | {"due": due}, weights)
     wait(self.ranks)
     self.saved, self.saved_at = self.step, self.seconds
 
