@@ -121,14 +121,17 @@ def lm_batch(pair):   # (ids_BT, targets_BT) -> inputs, target
 @patch
 def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right, state
     "Every position is asked for the token that follows."
+    if torch.is_grad_enabled():        # training: no table of logits, and nobody asks how many were right
+        total, state = model(batch.inputs["ids_BT"], state=state, target_BT=batch.target)
+        return total, batch.count, 0, state if self.config.carry else None
     logits_BTV, state = model(batch.inputs["ids_BT"], state=state)
     return (*token_loss(logits_BTV, batch.target), state if self.config.carry else None)
 
-def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how many were right
+def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how many were right (not counted in training)
     "Cross-entropy over the targets that are asked for."
     logits, target = logits_BTV.flatten(0, -2).float(), target_BT.flatten()
     asked = target != NOTHING
-    return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), int(((logits.argmax(-1) == target) & asked).sum())
+    return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), 0 if torch.is_grad_enabled() else int(((logits.argmax(-1) == target) & asked).sum())
 
 # %% ../nbs/31_task.ipynb #c014
 class Classify(Task):
