@@ -1,21 +1,17 @@
 """Runs: resumed is the same as uninterrupted, damage is refused, and every task learns."""
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, pointed, save_checkpoint
+from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, save_checkpoint
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
 from lmnb.task import best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
 from lmnb.tokenize import Tokenizer, load_tokenizer
-from lmnb.train import Recipe, Run, fit, go_back, read_metrics, train
+from lmnb.train import Recipe, Run, fit, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -33,15 +29,6 @@ def lm_config(architecture, *, carry=False, **model):
 
 
 class Stopped(Exception): pass
-
-
-@pytest.mark.parametrize("architecture, carry, optimizer", [
-    ("rnn", True, "adamw"), ("gru", True, "adamw"), ("lstm", True, "adamw"), ("lstm", False, "adamw"),
-    ("transformer", False, "adamw"), ("transformer", False, "muon"), ("bag", False, "adamw")])
-def test_resumed_is_uninterrupted(architecture, carry, optimizer, tmp_path):
-    "Bit for bit, with dropout, momentum and a carried state."
-    config, recipe = lm_config(architecture, carry=carry, dropout=0.2), Recipe(steps=12, batch=4, rate=0.01, optimizer=optimizer, scores=3)
-    resumed_is_whole(tmp_path, config, TOKENIZER, TEXT, recipe)
 
 
 def resumed_is_whole(tmp_path, config, tokenizer, rows, recipe):
@@ -130,40 +117,9 @@ def test_every_task_learns_its_examples(task, architecture, tmp_path):
     assert read_metrics(run)[-1]["dev_accuracy"] > 0.95
 
 
-def test_a_signal_saves_and_leaves_with_75(tmp_path):
-    script = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-import test_train as t
-from lmnb.core import LmnbError
-try: t.train(Path({str(tmp_path)!r})/"run", t.lm_config("gru", carry=True), t.TOKENIZER, t.TEXT, t.TEXT, t.Recipe(steps=100_000, batch=4),
-             on_step=lambda facts: print(facts["step"], flush=True))
-except LmnbError as error: sys.exit(error.exit_code)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-    assert process.returncode == 75
-    last = pointed(tmp_path/"run", "last")
-    assert load_checkpoint(last) and last.with_name(last.name + ".state").is_dir()
-
-
 def test_a_run_is_not_overwritten(tmp_path):
     train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2, batch=4))
     with pytest.raises(UsageError, match="already holds a run"): train(tmp_path/"run", lm_config("bag"), TOKENIZER, TEXT, TEXT, Recipe(steps=2))
-
-
-def test_a_damaged_last_checkpoint_falls_back_to_an_older_one(tmp_path):
-    run = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    for _ in range(2):
-        for _ in range(3): run.advance()
-        run.keep()
-    (tmp_path/"checkpoints"/"step-6"/"model.safetensors").write_bytes(b"damaged")
-    again = Run(tmp_path, lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=12, batch=4))
-    go_back(again)
-    assert again.step == 3
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update(tmp_path):
