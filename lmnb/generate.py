@@ -86,6 +86,7 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
             context = {name: value if value is None else value[keep] for name, value in context.items()}
         logits, state = model(next_B[:, None], state=state, **context)
 
+# %% ../nbs/33_generate.ipynb #c024
 def aligned(ids_BT, mask_BT):   # -> ids, mask, with all padding on the left; no mask where there is no padding
     "Padding moves to the left, whatever side it was on, so that each row's next token stands in the same column."
     if mask_BT is None or bool(mask_BT.all()): return ids_BT, None
@@ -144,6 +145,7 @@ def packed(model,                  # a NextToken model
     model.packed, model.output = Packed(model.weight, model.bias, precision), None
     return model
 
+# %% ../nbs/33_generate.ipynb #c027
 def ready(checkpoint,              # of a language model
           precision:str="fp32",    # one of PRECISIONS
           ):                       # -> a model to generate with
@@ -171,6 +173,7 @@ def new_text(tokenizer,   # of the model
         if len(ids) > 64: ids, text = ids[-32:], tokenizer.decode(ids[-32:])
         shown = text
 
+# %% ../nbs/33_generate.ipynb #c025
 def stream_text(checkpoint,            # a language model's checkpoint
                 prompt:str,            # the text to go on with
                 *,
@@ -186,6 +189,7 @@ def stream_text(checkpoint,            # a language model's checkpoint
         apart = tokenizer.lossy and not number and prompt[-1:].isalnum() and text[:1].isalnum() and text[:1].isascii()
         yield " "*apart + text
 
+# %% ../nbs/33_generate.ipynb #c026
 def generate(checkpoint,            # a language model's checkpoint
              prompt:str,            # the text to go on with
              *,

@@ -40,6 +40,7 @@ def rotations(position_T,          # positions, any integers; (B, T) where rows 
     angle = position_T.cpu()[..., None]*10_000.0**-(torch.arange(0, width, 2, dtype=torch.float64)/width)
     return tuple(table.to(position_T.device, dtype) for table in (angle.cos(), angle.sin()))
 
+# %% ../../nbs/23_models.transformer.ipynb #c050
 def turned(x_BHTK, cos_TK, sin_TK):
     "The formula, each half written where it belongs."
     y_BHTK = torch.empty_like(x_BHTK)
@@ -60,6 +61,7 @@ class Rotate(torch.autograd.Function):
         cos_TK, sin_TK = ctx.saved_tensors
         return turned(grad_BHTK, cos_TK, -sin_TK), None, None
 
+# %% ../../nbs/23_models.transformer.ipynb #c051
 def rotate(x_BHTK, cos_TK, sin_TK):
     "Turn the first half of the coordinates against the second half."
     return (Rotate.apply if x_BHTK.requires_grad else turned)(x_BHTK, cos_TK, sin_TK)
@@ -93,6 +95,7 @@ class RootMeanSquare(torch.autograd.Function):
         along = torch.linalg.vecdot(grad_BTD, y_BTD)[..., None]/-y_BTD.shape[-1]
         return torch.addcmul(grad_BTD, y_BTD, along).div_(size)
 
+# %% ../../nbs/23_models.transformer.ipynb #c052
 def rms(x_BTD):
     "Divide each vector by its root mean square (RMSNorm without weights; Zhang and Sennrich, 2019)."
     return RootMeanSquare.apply(x_BTD) if x_BTD.requires_grad else scaled(x_BTD)[0]
@@ -153,6 +156,7 @@ def swiglu(z_BTF):   # -> half as wide
     gate, value = z_BTF.chunk(2, -1)
     return silu(gate)*value
 
+# %% ../../nbs/23_models.transformer.ipynb #c053
 class SquaredReLU(torch.autograd.Function):
     "The squared ReLU keeps one tensor for its gradient, $2\\,\\mathrm{max}(0, z)$, where two functions in a row keep two."
     @staticmethod
@@ -168,6 +172,7 @@ def relu2(z_BTF):
     "The square of what is above zero (So et al., 2021)."
     return SquaredReLU.apply(z_BTF) if z_BTF.requires_grad else z_BTF.relu().square_()
 
+# %% ../../nbs/23_models.transformer.ipynb #c054
 FEEDS = {"relu2": relu2, "gelu": gelu, "swiglu": swiglu}
 
 def feed_matrices(config:ModelConfig):   # -> the way up and the way down
@@ -244,6 +249,7 @@ def grown(past,    # keys or values of earlier positions (B, H, S, K), perhaps w
     past[:, :, at:end] = new
     return past[:, :, :end], past
 
+# %% ../../nbs/23_models.transformer.ipynb #c055
 @patch
 def forward(self:Block, x_BTD, past, *, turn, mask, causal, memory=None, at=-1):   # -> x_BTD, (k_BHSK, v_BHSK)
     "One block. `past` holds the keys and values of earlier positions, or None; `memory` an encoder's output, what may be seen of it, its rotation."
@@ -334,6 +340,7 @@ def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=No
         tensors += pair
     return self.norm(x_BTD), State((*tensors, kept[:, 0]), seen_BS.shape[1], state.room - T if at >= 0 else 0)
 
+# %% ../../nbs/23_models.transformer.ipynb #c056
 @patch
 def reserve(self:Transformer, state, room:int):   # -> State
     "Room for more keys and values, so that a new token is written beside the old ones and nothing is copied. A sliding window stays as short as it is."
