@@ -186,7 +186,7 @@ def home():
     st.subheader(t("runs"))
     runs = find_runs()
     if not runs: return missing("lmnb quickstart")
-    st.dataframe([run_row(run) for run in sorted(runs, key=order)], hide_index=True, height="content", column_config={t("column_score"): st.column_config.TextColumn(width=240)})
+    st.dataframe([run_row(run) for run in sorted(runs, key=order)], hide_index=True, height="content", column_config={t("column_data"): st.column_config.TextColumn(width=140), t("column_score"): st.column_config.TextColumn(width=240)})
     st.caption(t("runs_note"))
     for run in runs:
         if not run.ok: broken(run)
