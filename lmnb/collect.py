@@ -9,10 +9,10 @@ __all__ = ['DATASETS', 'LANGUAGES', 'OURS', 'NOTES', 'SKIP', 'DEFS', 'PYTHON', '
            'names', 'versions', 'load_dataset', 'card_of', 'library_docs', 'without_repeats', 'chapter_of', 'distinct',
            'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs', 'unit_pairs', 'time_pairs',
            'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words', 'answer_row', 'answer_rows',
-           'hold_out', 'public_text', 'own_rows', 'own_dataset']
+           'hold_out', 'public_text', 'members_text', 'own_rows', 'own_dataset']
 
 # %% ../nbs/10_collect.ipynb #c003
-import ast, difflib, gzip, itertools, json, os, platform, random, re, sys, sysconfig, tempfile, unicodedata, warnings, zlib
+import ast, difflib, gzip, io, itertools, json, os, platform, random, re, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -292,7 +292,7 @@ def dataset(name, **facts):   # the fields of `Entry` -> decorator for the funct
         return build
     return register
 
-def names(task:str=None,   # lm, classify, translate, answer, summarize or chat; all where None
+def names(task:str=None,   # lm, classify, translate, answer, summarize, chat or pairs; all where None
           ):               # -> list of names
     "The data sets that `load_dataset` knows."
     return [name for name, entry in DATASETS.items() if task in (None, entry.task)]
@@ -733,7 +733,8 @@ def public_text(name:str,   # a public set of the registry
         raise InputError(f"{name} is not on this machine: get {file} from {entry.urls[0]} and put it at {places[-1]}, "
                          f"or set LMNB_DATA to a folder that holds {entry.folder}/{file}")
     data = file_bytes(found)
-    if sha256_text(text := data.decode("utf-8", "replace")) != entry.files[file]:
+    text = members_text(data) if file.endswith(".zip") else data.decode("utf-8", "replace")
+    if sha256_text(text) != entry.files[file]:
         raise CorruptError(f"{found} is not the {file} that {name} was registered with: its SHA-256 must begin with {entry.files[file][:12]}")
     return text
 
@@ -774,6 +775,21 @@ def _wikitext2():
     articles = lambda text: [t for t in re.split(r"(?m)^(?= \n = [^=].* = \n \n)", text) if t]
     files = dict(zip(("train", "dev", "test"), DATASETS["wikitext2"].files))
     return {part: [dict(text=t, language="en") for t in articles(public_text("wikitext2", file))] for part, file in files.items()}
+
+# %% ../nbs/10_collect.ipynb #c092a
+def members_text(data:bytes):   # a zip file -> the text of its JSONL members, in the order of their names
+    "All rows of an archive as one text."
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return "".join(archive.read(name).decode() for name in sorted(archive.namelist()) if name.endswith(".jsonl") and not name.startswith("__"))
+
+@dataset("blimp", task="pairs", languages=("en",), licence="CC-BY-4.0", folder="lmeval_blimp", files={"BLiMP.zip": "93e7675caabd9d0d81e7145ab25f59ae8a2528fb69c5394e6e52707b427c3397"},
+         urls=("https://github.com/alexwarstadt/blimp",), source="67 paradigms of 1,000 pairs of sentences, one grammatical, one not.",
+         limits="For scoring language models only. Every tenth pair of each paradigm: 6,700 pairs. Made from templates, so the pairs of a paradigm are alike.",
+         citation="Warstadt et al. (2020), BLiMP: The Benchmark of Linguistic Minimal Pairs for English, TACL 8")
+def _blimp():
+    found = [json.loads(line) for line in public_text("blimp", "BLiMP.zip").splitlines() if line.strip()]
+    return {"test": [dict(good=row["sentence_good"], bad=row["sentence_bad"], phenomenon=row["linguistics_term"], paradigm=row["UID"], language="en")
+                     for row in found if int(row["pairID"]) % 10 == 0]}
 
 # %% ../nbs/10_collect.ipynb #c093
 def _labelled(name, language, gap, skip=0):

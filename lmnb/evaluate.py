@@ -6,7 +6,8 @@
 __all__ = ['Score', 'resample', 'mean', 'bootstrap', 'paired_difference', 'tie', 'lm_scores', 'confusion_matrix',
            'precision_recall_f1', 'matthews', 'per_class', 'classification_scores', 'ngrams', 'bleu_counts', 'bleu',
            'bleu_score', 'chrf_counts', 'chrf', 'chrf_score', 'units', 'rouge_scores', 'normalise', 'answer_f1',
-           'exact_match', 'answer_scores', 'part_rows', 'label_items', 'by_language']
+           'exact_match', 'answer_scores', 'sentence_log_probs', 'minimal_pairs', 'part_rows', 'label_items',
+           'by_language']
 
 # %% ../nbs/34_evaluate.ipynb #c003
 import math, re, string
@@ -14,7 +15,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
+import torch
 
+from .batch import pad
 from .core import CorruptError, InputError, NonFiniteError, UsageError, patch
 
 # %% ../nbs/34_evaluate.ipynb #c005
@@ -415,6 +418,38 @@ def answer_scores(predictions,     # list of answers
     options = dict(seed=seed, samples=samples)
     return [exact_match(predictions, references, language, **options),
             _score("f1", _best(answer_f1, predictions, references, language), **options)]
+
+# %% ../nbs/34_evaluate.ipynb #c071b
+@torch.no_grad()
+def sentence_log_probs(model,           # a language model: (ids_BT) -> logits_BTV, state
+                       sentences,       # list of lists of ids, without an end
+                       end:int,         # the id that closes a text; it also stands before each sentence
+                       *,
+                       batch:int=64,    # sentences at once
+                       ):               # -> (N,) log-probabilities in nats, in the order given
+    "Sum of the log-probabilities of all tokens of a sentence, its end included."
+    order, found = sorted(range(len(sentences)), key=lambda i: len(sentences[i])), np.zeros(len(sentences))
+    for start in range(0, len(order), batch):
+        some = order[start:start + batch]
+        ids_BT, mask_BT = pad([[end, *sentences[i], end] for i in some])
+        log_BTV = model(ids_BT[:, :-1])[0].float().log_softmax(-1)         # causal: what stands behind a sentence changes nothing
+        each_BT = log_BTV.gather(2, ids_BT[:, 1:, None])[..., 0]*mask_BT[:, 1:]
+        found[some] = each_BT.double().sum(1).numpy()
+    return found
+
+def minimal_pairs(good,                # (N,) log-probabilities of the good sentences
+                  bad,                 # (N,) of the others, same order
+                  groups,              # (N,) a phenomenon for each pair
+                  *,
+                  seed:int=0, samples:int=1000,   # of the bootstrap
+                  ):                   # -> list of Score: pairs over all, then one for each phenomenon; percent
+    "How often the good sentence is the more probable one; a tie counts half."
+    right = (np.sign(np.asarray(good, float) - np.asarray(bad, float)) + 1)/2
+    _same_length("groups", groups, right)
+    if not np.isfinite([good, bad]).all(): raise NonFiniteError("a sentence has a log-probability that is not a number")
+    score = lambda metric, values: _score(metric, values, seed=seed, samples=samples)
+    groups = np.asarray(groups)
+    return [score("pairs", right), *(score(f"pairs: {name}", right[groups == name]) for name in sorted(set(groups.tolist())))]
 
 # %% ../nbs/34_evaluate.ipynb #c073
 def part_rows(data,             # a DataSet

@@ -6,13 +6,14 @@
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD', 'PREPARE', 'LEARN',
            'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'read_run',
            'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines', 'token_losses',
-           'text_stream', 'scores_of_losses', 'evaluate_lm', 'baseline_lm', 'shared_tokenizer', 'tokens_per_second',
-           'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash',
-           'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie',
-           'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport',
-           'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of', 'find_documents',
-           'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload', 'upload_name',
-           'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm', 'shared_tokenizer',
+           'tokens_per_second', 'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run',
+           'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score',
+           'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for',
+           'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly',
+           'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload',
+           'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers',
+           'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -30,7 +31,7 @@ from .checkpoint import Config, open_checkpoint, pointed
 from .clean import RULES
 from .collect import DATASETS, DataSet, load_dataset
 from .core import CorruptError, InputError, LmnbError, UsageError, home, read_json, sha256_file, stable_hash, write_atomic
-from .evaluate import Score, lm_scores, tie
+from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_probs, tie
 from .figures import architecture_of
 from .generate import Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
@@ -209,11 +210,13 @@ def token_losses(checkpoint,   # of a language model
                  stream,       # 1-D int64 tensor of N ids
                  ):            # -> (N - 1,) nats of each token but the first
     "The loss of every token, in order, as the model was trained to read: in windows, or with its state carried over."
-    task, losses, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], None
+    task, losses, targets, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], [], None
     for batch in task.score_batches(stream):
         logits_BTV, state = checkpoint.model(batch.inputs["ids_BT"], state=None if batch.fresh else state)
-        losses.append(cross_entropy(logits_BTV.flatten(0, 1).float(), batch.target.flatten(), reduction="none"))
-    return torch.cat(losses).double().numpy()
+        losses.append(cross_entropy(logits_BTV.mT.float(), batch.target, ignore_index=NOTHING, reduction="none"))
+        targets.append(batch.target)
+    if task.config.carry: losses, targets = [torch.cat(losses, 1)], [torch.cat(targets, 1)]          # pieces of the same rows
+    return torch.cat([loss[target != NOTHING] for loss, target in zip(losses, targets)]).double().numpy()
 
 def text_stream(tokenizer, rows):   # rows with "text" -> (ids, number of the piece each belongs to, bytes of each piece)
     "All texts as one stream of ids, as training has it; pieces are documents, or 256 tokens of a single long text."
@@ -240,6 +243,16 @@ def evaluate_lm(checkpoint,   # of a language model
     if not rows: raise InputError("there is nothing to score: the part of the data set is empty")
     ids, piece_N, bytes_P = text_stream(checkpoint.tokenizer, rows)
     return scores_of_losses(token_losses(checkpoint, torch.from_numpy(ids)), piece_N[1:], bytes_P, checkpoint.tokenizer.lossy)
+
+def evaluate_pairs(checkpoint,   # of a language model
+                   rows,         # dicts with "good", "bad" and "phenomenon"
+                   ):            # -> (list of Score, items: 1 where the good sentence is the more probable one)
+    "How often a language model prefers the grammatical sentence of two; see `minimal_pairs`."
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    encoded = tokenizer.encode_batch([row[name] for name in ("good", "bad") for row in rows])
+    log_probs = sentence_log_probs(model, encoded, tokenizer.units.get("\n", tokenizer.eos))    # where lines end, the end of a line closes a sentence
+    good, bad = log_probs[:len(rows)], log_probs[len(rows):]
+    return minimal_pairs(good, bad, [row["phenomenon"] for row in rows]), (good > bad).astype(float)
 
 def baseline_lm(data:DataSet, part:str="test", *, tokenizer=None):   # -> name -> (list of Score, items)
     "An interpolated Kneser-Ney 5-gram over the same token ids as the networks, scored on the same pieces."
@@ -391,15 +404,18 @@ def evaluate_run(run,             # folder or name of a run
     path, data = resolve(run), data if isinstance(data, DataSet) else load_dataset(data)
     checkpoint, found = open_checkpoint(path), {}
     task = checkpoint.config.task.name
-    if task != data.task: raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
+    if task != data.task and (task, data.task) != ("lm", "pairs"): raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
     speed = tokens_per_second(checkpoint)
     for name in [part] if part else test_parts(data):
         if name not in data.parts: raise UsageError(f"{data.name} has no part {name!r}: choose one of {', '.join(data.parts)}")
         began = time.perf_counter()
-        scores, items = evaluate_lm(checkpoint, data.parts[name]) if task == "lm" else app_of(task, data.name).evaluate(checkpoint, data, name, limit=limit)
+        if data.task == "pairs": scores, items = evaluate_pairs(checkpoint, part_rows(data, name, limit))
+        elif task == "lm": scores, items = evaluate_lm(checkpoint, data.parts[name])
+        else: scores, items = app_of(task, data.name).evaluate(checkpoint, data, name, limit=limit)
         found[name] = scores
         about = dict(data=data.name, hash=part_hash(data, name), seconds=round(time.perf_counter() - began, 3), tokens_per_second=speed)
-        if (path/"checkpoints").is_dir(): write_scores(path, name, scores, items=items, **about)
+        kept = f"{data.name}-{name}" if data.task == "pairs" else name
+        if (path/"checkpoints").is_dir(): write_scores(path, kept, scores, items=items, **about)
     if (path/"checkpoints").is_dir(): write_card(path)
     return found
 

@@ -12,7 +12,7 @@ from lmnb.dedup import DEDUP, catch_probability, clusters, exact, jaccard, minha
 
 EMBEDDED = [name for name, entry in DATASETS.items() if not entry.folder]
 PUBLIC = [name for name, entry in DATASETS.items() if entry.folder]
-TASKS = {"lm", "classify", "translate", "answer", "summarize", "chat"}
+TASKS = {"lm", "classify", "translate", "answer", "summarize", "chat", "pairs"}
 
 
 # -- the embedded sets -----------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_facts_are_true_and_the_same_in_both_languages():
 
 def test_the_registry_is_complete():
     assert {"pydocs", "topics", "summarize_docs", "translate_en_zh", "sentiment_en", "sentiment_zh", "answer", "chat",
-            "tinyshakespeare", "sst2", "chnsenticorp", "wikitext2", "zh_novels", "sms_spam", "clinc150"} <= set(names())
+            "tinyshakespeare", "sst2", "chnsenticorp", "wikitext2", "zh_novels", "sms_spam", "clinc150", "blimp"} <= set(names())
     for entry in DATASETS.values():
         assert entry.task in TASKS and entry.source and entry.limits and entry.licence
         if entry.folder: assert entry.urls and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry.files.values())

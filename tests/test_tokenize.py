@@ -363,3 +363,22 @@ def test_pieces_show_bytes_of_characters(trained):
     assert ("<E7>", 4, 5) in shown and shown[-1] == ("<eos>", 5, 10)
     assert "".join(token for token, *_ in trained["bpe"].pieces("The red cat")) == "The red cat"
     assert [token for token, *_ in trained["wordpiece"].pieces("cats")] [0].startswith("c")
+
+
+def test_words_that_are_cut_by_spaces(tmp_path):
+    tokenizer = Tokenizer.train("word", [" = The U.S. = \n \n It 's <unk> @-@ <eos> , in Rome . \n"], spaced=True)
+    ids = tokenizer.encode(" = The U.S. = \n It 's <unk>")
+    assert tokenizer.decode(ids).split() == ["=", "The", "U.S.", "=", "It", "'s", "<unk>"] and ids[-1] == UNK
+    assert tokenizer.encode("the <eos> it") == [UNK]*3                       # case counts, and text makes no control id
+    assert tokenizer.encode("It's, in Rome.") == tokenizer.encode("It 's , in Rome .")
+    tokenizer.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert again.spaced and again.to_dict() == tokenizer.to_dict() and again.encode("The U.S.\n") == tokenizer.encode("The U.S.\n")
+
+
+def test_wikitext_has_the_tokens_that_others_count(public_data):
+    data = load_dataset("wikitext2")
+    text = lambda part: "".join(row["text"] for row in data.parts[part])
+    tokenizer = Tokenizer.train("word", [text("train")], vocab_size=40_000, spaced=True)
+    assert tokenizer.vocab_size == 33_278 + 7                                # <unk> is one of the eight specials; its <eos> is our end of a line
+    assert len(tokenizer.encode(text("test"))) == 245_569

@@ -9,9 +9,9 @@ from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
-from lmnb.task import best_threshold, class_weights, label_probabilities, predict_labels, task_of, uneven_loss
+from lmnb.task import NOTHING, Batch, best_threshold, carried_pieces, class_weights, draw_words, label_probabilities, predict_labels, task_of, uneven_loss
 from lmnb.tokenize import Tokenizer, load_tokenizer
-from lmnb.train import Recipe, Run, fit, read_metrics, train
+from lmnb.train import Muon, Recipe, Run, fit, orthogonalize, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -243,3 +243,72 @@ def test_a_full_memory_halves_the_parts(tmp_path):
     for a, b in zip(*weights): torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
     run.task.loss = lambda *_: (_ for _ in ()).throw(RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else"): run.advance()
+
+
+@pytest.mark.parametrize("N", [1, 2, 50, 8192, 8193, 20_000])
+def test_every_token_but_the_first_is_scored_once(N):
+    pieces = list(carried_pieces(torch.arange(N + 1), rows=3))
+    targets = torch.cat([piece.target for piece in pieces], 1)
+    assert targets[targets != NOTHING].equal(torch.arange(1, N + 1))
+    assert all((piece.target[piece.target != NOTHING] == piece.inputs["ids_BT"][piece.target != NOTHING] + 1).all() for piece in pieces)
+    assert [piece.fresh for piece in pieces] == [True] + [False]*(len(pieces) - 1)
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_several_readers_score_as_one(architecture):
+    torch.manual_seed(0)
+    model, losses = build_model(lm_config(architecture, carry=True).model).eval(), []
+    task, stream = task_of(TaskConfig(name="lm", carry=True), TOKENIZER), torch.randint(8, TOKENIZER.vocab_size, (16_500,))
+    for rows in (1, 4):
+        state, nats = None, 0.0
+        for batch in carried_pieces(stream, rows=rows):
+            with torch.no_grad(): loss, _, _, state = task.loss(model, batch, None if batch.fresh else state)
+            nats += loss.item()
+        losses.append(nats/(len(stream) - 1))
+    assert abs(losses[0] - losses[1]) < 1e-5
+
+
+def test_a_sample_of_the_words_points_the_same_way():
+    "The gradient against a sample, averaged over many samples, is that against all words."
+    config = TaskConfig(name="lm", carry=False)
+    model = build_model(preset("lstm-tiny", task="lm", vocab_size=2000)).double().train()
+    ids = torch.randint(2000, (4, 33))
+    batch = Batch({"ids_BT": ids[:, :-1]}, ids[:, 1:])
+    def gradient(candidates):
+        model.zero_grad()
+        task_of(config.model_copy(update={"candidates": candidates}), TOKENIZER).loss(model, batch)[0].backward()
+        return torch.cat([p.grad.flatten() for p in model.backbone.parameters()])
+    torch.manual_seed(0)
+    whole, some = gradient(0), torch.stack([gradient(600) for _ in range(40)]).mean(0)
+    assert torch.cosine_similarity(whole, some, dim=0) > 0.99 and 0.9 < some.norm()/whole.norm() < 1.1
+
+
+def test_frequent_words_are_always_there():
+    word, log_times = draw_words(100, 5000, "cpu")
+    assert word[:50].equal(torch.arange(50)) and len(word) == 100 and word[50:].min() >= 50 and (log_times[:50] == 0).all()
+
+
+def test_muon_takes_each_gate_by_itself(tmp_path):
+    run = Run(tmp_path, lm_config("lstm", carry=True), TOKENIZER, TEXT, TEXT, Recipe(steps=4, optimizer="muon"))
+    muon = next(optimizer for optimizer in run.optimizers if isinstance(optimizer, Muon))
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == {id(p) for name, p in run.model.named_parameters() if "weight_" in name and "layers" in name}
+    stacked = torch.nn.Parameter(torch.zeros(12, 3))
+    stacked.grad = torch.randn(12, 3)
+    Muon([{"params": [stacked], "gates": 4}], lr=1.0).step()
+    for gate, grad in zip(stacked.detach().chunk(4), stacked.grad.chunk(4)): torch.testing.assert_close(gate, -orthogonalize(grad[None])[0], rtol=0, atol=0.05)      # bfloat16
+    before = run.model.backbone.layers[0][0].weight_hh_l0.detach().clone()
+    run.advance()
+    assert not torch.equal(before, run.model.backbone.layers[0][0].weight_hh_l0)
+
+
+def test_minimal_pairs_of_a_trained_model(tmp_path):
+    "A model of a very regular text prefers its order; the scores are kept under the name of the set."
+    from lmnb.collect import DataSet
+    from lmnb.serve import evaluate_run, read_scores
+    data = DataSet("animals", "lm", ("en",), "none", {"train": [{"text": "the cat sat on the mat\n"*200}], "dev": [{"text": "the cat sat on the mat\n"*5}]})
+    run = fit(tmp_path/"animals"/"gru", task="lm", model="gru-tiny", data=data, tokenizer_kind="char", steps=60, batch=8, length=23, rate=0.02)
+    pairs = DataSet("pairs", "pairs", ("en",), "none", {"test": [{"good": "the cat sat on the mat", "bad": "the mat sat no the cat", "phenomenon": "order"}]*3})
+    scores = evaluate_run(run, pairs)["test"]
+    assert [(score.metric, score.value, score.n) for score in scores] == [("pairs", 100, 3), ("pairs: order", 100, 3)]
+    assert read_scores(run)[0]["pairs-test"] == scores
+    with pytest.raises(UsageError, match="a data set for translate"): evaluate_run(run, DataSet("other", "translate", ("en",), "none", {"test": []}))
