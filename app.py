@@ -15,7 +15,7 @@ from lmnb.serve import (QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_
 
 WIDTH = 1080                                           # pixels: lines that can be read
 LANGUAGES = {"en": "English", "zh": "中文"}
-FIRST = ("transformer", "lstm", "gru", "rnn", "bag")   # what is chosen before the reader chooses
+FIRST = ("transformer", "lstm", "mingru", "gru", "rnn", "bag")   # what is chosen before the reader chooses
 
 
 # -- words -------------------------------------------------------------------------------------------------------------

@@ -14,15 +14,15 @@ from difflib import SequenceMatcher
 import plotly.graph_objects as go
 
 # %% ../nbs/50_figures.ipynb #c005
-COLOURS = {"rnn": "#E69F00", "gru": "#009E73", "lstm": "#0072B2", "transformer": "#D55E00", "bag": "#CC79A7", "other": "#56B4E9", "baseline": "#707070"}
-MARKERS = {"rnn": "circle", "gru": "square", "lstm": "diamond", "transformer": "triangle-up", "bag": "pentagon", "other": "cross", "baseline": "line-ew"}
+COLOURS = {"rnn": "#E69F00", "gru": "#009E73", "lstm": "#0072B2", "mingru": "#882255", "transformer": "#D55E00", "bag": "#CC79A7", "other": "#56B4E9", "baseline": "#707070"}
+MARKERS = {"rnn": "circle", "gru": "square", "lstm": "diamond", "mingru": "star", "transformer": "triangle-up", "bag": "pentagon", "other": "cross", "baseline": "line-ew"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 def architecture_of(name:str,   # a run or a preset, such as "topics/lstm-tiny"
                     ):          # -> a key of COLOURS
     "The architecture that a run's name speaks of."
     last = name.split("/")[-1].lower()
-    return next((kind for kind in ("transformer", "lstm", "gru", "rnn", "bag") if kind in last), "other")
+    return next((kind for kind in ("transformer", "lstm", "mingru", "gru", "rnn", "bag") if kind in last), "other")
 
 # %% ../nbs/50_figures.ipynb #c008
 WORDS = {

@@ -73,7 +73,7 @@ def fast_bf16(device:torch.device):   # -> bool
 
 def bf16_pays(device, model):   # -> bool
     "Whether bfloat16 is faster for this model on this device."
-    return fast_bf16(device) and (device.type == "cuda" or model.config.architecture in ("transformer", "lstm"))
+    return fast_bf16(device) and (device.type == "cuda" or model.config.architecture in ("transformer", "lstm", "mingru"))
 
 def precision_context(recipe, device, model):   # -> a function that makes the context manager
     "Autocast to bfloat16, or nothing."
@@ -479,6 +479,7 @@ ARCHITECTURES = {
     "rnn":         dict(rate=2e-3),
     "gru":         dict(rate=4e-3),
     "lstm":        dict(rate=4e-3),
+    "mingru":      dict(rate=4e-3, optimizer="muon"),
     "transformer": dict(rate=4e-3, optimizer="muon"),
     "bag":         dict(rate=1e-2, weight_decay=0.0),
 }
@@ -521,7 +522,7 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     chosen |= {k: v for k, v in changes.items() if v is not None}
     if any(changes.get(k) for k in ("minutes", "steps")) and not changes.get("epochs"): chosen.pop("epochs", None)
     fields = {k: chosen[k] for k in chosen if k in INPUTS}
-    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm")
+    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm", "mingru")
     return found, fields, recipe_of(chosen), chosen["tokenizer"], chosen["vocab_size"]
 
 def recipe_of(chosen):   # dict of fields, others than Recipe's left out -> Recipe

@@ -57,7 +57,7 @@ class Stopped(Exception): pass
 
 @pytest.mark.parametrize("architecture, name, optimizer, workers", [
     ("rnn", "lm", "adamw", 0), ("gru", "lm", "sgd", 2), ("lstm", "lm", "adamw", 2), ("lstm", "classify", "adamw", 1),
-    ("transformer", "lm", "adamw", 0), ("transformer", "chat", "muon", 2), ("bag", "lm", "adamw", 0)])
+    ("transformer", "lm", "adamw", 0), ("transformer", "chat", "muon", 2), ("mingru", "lm", "muon", 0), ("bag", "lm", "adamw", 0)])
 def test_resumed_is_uninterrupted(architecture, name, optimizer, workers, tmp_path):
     "Bit for bit, with dropout, momentum, a carried state, and batches prepared by threads."
     case, recipe = case_of(architecture, name=name), Recipe(steps=12, batch=4, rate=0.01, optimizer=optimizer, scores=3, workers=workers)

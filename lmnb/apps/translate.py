@@ -39,7 +39,7 @@ def memory_weights(decoder, ids_BT, context):   # a decoder, what it wrote, what
         k_BHSK = k_BHSK.repeat_interleave(q_BHTK.shape[1]//k_BHSK.shape[1], 1)
         return (q_BHTK @ k_BHSK.mT/q_BHTK.shape[-1]**0.5).softmax(-1)[0].mean(0)
     h_BTD, memory_BSD, _, _ = caught[0]
-    return (layer.query(h_BTD) @ memory_BSD.mT/h_BTD.shape[-1]**0.5).softmax(-1)[0]
+    return layer.weights(h_BTD, memory_BSD)[0]
 
 # %% ../../nbs/40_apps.translate.ipynb #c012
 @torch.no_grad()
