@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 from .core import UsageError
+from .models.transformer import Attention
 from .tokenize import BOS, EOS
 
 # %% ../nbs/33_generate.ipynb #c005
@@ -135,8 +136,7 @@ def packed(model,                  # a NextToken model
     "The same model for use only; recurrent kernels and embeddings stay as they are."
     if precision not in PRECISIONS: raise UsageError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    for block in getattr(model.backbone, "blocks", []):
-        three = block.attention
+    for three in [block.attention for block in getattr(model.backbone, "blocks", []) if isinstance(getattr(block, "attention", None), Attention)]:
         three.packed = Packed(torch.cat([three.query.weight, three.key.weight, three.value.weight]), None, precision)
         three.query = three.key = three.value = None
     for layer in list(model.backbone.modules()):
