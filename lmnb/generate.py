@@ -106,7 +106,7 @@ class Packed(nn.Module):
     "A linear layer for use, not for training: its weights lie in memory the way that they are fetched fastest."
     def __init__(self, weight_OI, bias_O, precision:str):
         super().__init__()
-        self.precision, self.bias, self.scale = precision, bias_O, None
+        self.precision, self.bias, self.scale, (self.out_features, self.in_features) = precision, bias_O, None, weight_OI.shape
         self.turned = precision == "fp32" and weight_OI.shape[0] > weight_OI.shape[1]      # the longer side lies along the memory
         if precision == "int8":
             scale_O1 = weight_OI.abs().amax(1, keepdim=True).clamp(min=1e-12)/127
