@@ -17,6 +17,7 @@ import safetensors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
 from .core import CorruptError, InputError, read_json, sha256_file, write_atomic
+from .many import slice_like, whole
 from .models.base import ModelConfig
 from .models.heads import build_model
 from .tokenize import Tokenizer, load_tokenizer
@@ -143,13 +144,10 @@ def seal(folder,         # where the files stand
     write_atomic(folder/"manifest.json", json.dumps({"format": 1, "files": entries}, indent=1))
 
 # %% ../nbs/30_checkpoint.ipynb #c010
-def weights_to_save(model):   # -> dict of tensors, each shared matrix once
+def weights_to_save(model):   # -> dict of tensors, each shared matrix once, and whole
     "The model's state, without second names for one tensor (tied weights)."
-    seen, chosen = set(), {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() in seen and tensor.numel(): continue
-        seen.add(tensor.data_ptr()); chosen[name] = tensor.detach().cpu().contiguous()
-    return chosen
+    second = {n for n, _ in model.named_parameters(remove_duplicate=False)} - {n for n, _ in model.named_parameters()}
+    return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items() if name not in second}
 
 # %% ../nbs/30_checkpoint.ipynb #c011
 ROOM = 1_000_000   # bytes for all that is not weights: configuration, tokenizer, manifest
@@ -157,9 +155,11 @@ ROOM = 1_000_000   # bytes for all that is not weights: configuration, tokenizer
 def save_checkpoint(folder,            # where it shall stand
                     model, tokenizer,  # what to keep
                     config:Config,     # how it came to be
+                    *,
+                    weights=None,      # what `weights_to_save` gave, where it was asked already
                     ):
     "Write a checkpoint; a reader never sees half of it."
-    weights = weights_to_save(model)
+    weights = weights or weights_to_save(model)
     def fill(place):
         save_file(weights, place/"model.safetensors", metadata={"format": "pt"})
         write_atomic(place/"config.json", config.model_dump_json(indent=1))
@@ -213,12 +213,13 @@ def load_weights(model,   # an nn.Module to fill
                  ):
     "Fill a model from a safetensors file; raises `CorruptError` where names or shapes differ."
     try:
-        tensors = load_file(path)
+        own = model.state_dict()
+        tensors = {name: slice_like(tensor, own.get(name)) for name, tensor in load_file(path).items()}
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except (safetensors.SafetensorError, RuntimeError) as error:
         raise CorruptError(f"{path} does not fit its config.json: {str(error).splitlines()[-1].strip()[:120]}") from error
-    shared = {t.data_ptr() for n, t in model.state_dict().items() if n in tensors}
-    missing = [n for n in missing if model.state_dict()[n].data_ptr() not in shared]
+    second = {n for n, _ in model.named_parameters(remove_duplicate=False)} - {n for n, _ in model.named_parameters()}
+    missing = [n for n in missing if n not in second]
     if missing or unexpected: raise CorruptError(f"{path} does not fit its config.json: {(missing + unexpected)[0]} is {'missing' if missing else 'unexpected'}")
 
 # %% ../nbs/30_checkpoint.ipynb #c017

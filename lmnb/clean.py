@@ -382,7 +382,7 @@ def few_repeats(doc,              # the document to judge
     return True if part <= share else (False, f"{part:.0%} of lines repeat")
 
 # %% ../nbs/11_clean.ipynb #c049
-SCRIPTS = {"en": "A-Za-z\xaa\xba\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff", "zh": HAN.pattern[1:-1], "ja": "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f",
+SCRIPTS = {"en": "A-Za-z\xaa\xba\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff", "zh": HAN.pattern[1:-2], "ja": "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f",
            "ko": "\u1100-\u11ff\uac00-\ud7af", "ru": "\u0400-\u052f", "ar": "\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc", "el": "\u0370-\u03ff\u1f00-\u1fff"}
 SCRIPTS = {name: re.compile(f"[{letters}]+") for name, letters in SCRIPTS.items()}   # runs of letters, by the language that stands for the script
 
@@ -661,13 +661,13 @@ IPV6 = re.compile(r"(?a)(?<![\w:.])(?P<ipv6>[\da-fA-F]{1,4}(?::{1,2}[\da-fA-F]{1
 NUMBER = re.compile(r"""
     (?P<ip>(?<![\w.\-])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w-]|\.\d))
   | (?P<id>(?<![\dA-Za-z.])[1-9]\d{5}[ ]?(?:19|20)\d{2}[ ]?\d{4}[ ]?\d{3}[\dXx](?![\dA-Za-z]))
-  | (?P<card>(?<![\dA-Za-z.,-])[2-6]\d{3}(?:[ -]\d{4}){2}[ -]\d{1,7}(?![\d-])|(?<![\dA-Za-z.,-])[2-6]\d{12,18}(?![\dA-Za-z]|\.\d)|(?<![\dA-Za-z.,-])3[47]\d{2}[ -]\d{6}[ -]\d{5}(?![\d-]))
+  | (?P<card>(?<![\dA-Za-z.,-])(?:4\d|5[0-8]|6[0-7]|2[2-7]|3[0568])\d{2}(?:[ -]\d{4}){2}[ -]\d{1,7}(?![\d-])|(?<![\dA-Za-z.,-])(?:(?:4\d|5[0-8]|6[0-7]|3[0568])\d{11,14}|62\d{15,17}|2[2-7]\d{14})(?![\dA-Za-z]|\.\d)|(?<![\dA-Za-z.,-])3[47]\d{2}[ -]\d{6}[ -]\d{5}(?![\d-]))
   | (?P<phone>(?<![\dA-Za-z.+-])(?:(?:\+|00)?86[ -]?)?1[3-9]\d(?:\d{8}|[ -]\d{4}[ -]\d{4})(?![\dA-Za-z]|\.\d)
       | (?<![\d.+-])(?:\(0(?:10|2\d|[3-9]\d{2})\)|0(?:10|2\d|[3-9]\d{2})[ -])[ ]?[2-8]\d{6,7}(?!\d)
       | (?<![\w+])\+1[ .-]?(?:\([2-9]\d{2}\)[ ]?|[2-9]\d{2}[ .-]?)[2-9]\d{2}[ .-]?\d{4}(?!\d)
       | (?<![\w+])\+[2-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]\d{2,4}){1,4}(?!\d) | (?<![\w+])\+[2-9]\d{9,13}(?!\d)
-      | (?<![\w.+-])(?:\([2-9]\d{2}\)[ ]?|[2-9]\d{2}[.-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
-DIGITS = re.compile(r"[\d(+][\dXx ().:+-]{6,}", re.A)        # where numbers could be: a search that costs next to nothing
+      | (?<![\w.+/-])(?:\([2-9]\d{2}\)[ ]{0,2}|[2-9]\d{2}[./-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
+DIGITS = re.compile(r"[\d(+][\dXx ()./:+-]{6,}", re.A)        # where numbers could be: a search that costs next to nothing
 COLONS = re.compile(r":[\da-fA-F]{0,4}:[\da-fA-F]")
 NUMBERING = re.compile(r"(?:\b(?:version|release|section|sect?\.|fig(?:ure|\.)|table|chapter|chap\.|clause|item|v(?:er)?\.)|[§版本图表第章节条式])\s?$", re.I)
 FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif|tiff?|pdf|css|js|json|html?|php)$", re.I)
@@ -685,10 +685,14 @@ def find_personal(text:str):   # -> list of (kind, start, end)
     hits = sorted((match.start(), match.end(), kind) for match in found if (kind := _kind(match)))
     return [(kind, start, end) for (start, end, kind), before in zip(hits, [0, *accumulate((hit[1] for hit in hits), max)]) if start >= before]   # of two that overlap, the first
 
+def _version(text):
+    first, *others = map(int, text.split("."))
+    return first != 10 and max(first, *others) < 20
+
 def _kind(match):
     kind, text = match.lastgroup, match[0]
     if kind == "email": return None if FILE.search(text) else kind
-    if kind == "ip": return None if NUMBERING.search(match.string[max(0, match.start() - 10):match.start()]) or match.string[match.end():match.end() + 1] in (*"章节条款版",) else kind
+    if kind == "ip": return None if _version(text) or NUMBERING.search(match.string[max(0, match.start() - 10):match.start()]) or match.string[match.end():match.end() + 1] in (*"章节条款版",) else kind
     if kind == "ipv6": return "ip" if _ip(text) else None
     if kind == "phone": return kind if text[0] != "+" or sum(map(str.isdigit, text)) >= 9 else None
     digits = re.sub("[ -]", "", text)

@@ -239,6 +239,8 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           balance: Annotated[Optional[str], typer.Option(help="rare labels: weights or sampling")] = None,
           focal: Annotated[Optional[float], typer.Option(help="rare labels: gamma of the focal loss, such as 2")] = None,
           threshold: Annotated[bool, typer.Option("--threshold", help="rare labels: choose the line of the rarest on the development part")] = False,
+          workers: Annotated[Optional[int], typer.Option(min=0, help="threads that prepare batches meanwhile")] = None,
+          shard: Annotated[bool, typer.Option("--shard", help="under torchrun: slices of the model on each process, not copies")] = False,
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
@@ -251,7 +253,8 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
     folder = out or runs_dir()/found.name/model
     fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=tokenizer, vocab_size=vocab_size,
         on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed,
-        balance=balance, focal=focal, threshold=threshold or None)
+        balance=balance, focal=focal, threshold=threshold or None, workers=workers, shard=shard or None)
+    if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 

@@ -65,10 +65,11 @@ def seed_all(seed:int,   # any integer >= 0
     random.seed(seed); numpy.random.seed(seed % 2**32); torch.manual_seed(seed)
 
 def pick_device():   # -> torch.device
-    "The fastest device at hand: CUDA, then Apple's MPS, then the CPU."
+    "The fastest device at hand: CUDA (under torchrun, each process its own card), then Apple's MPS, then the CPU."
     import torch
-    if torch.cuda.is_available(): return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    rank = os.environ.get("LOCAL_RANK")
+    if torch.cuda.is_available(): return torch.device("cuda" if rank is None else f"cuda:{int(rank) % torch.cuda.device_count()}")
+    return torch.device("mps" if rank is None and torch.backends.mps.is_available() else "cpu")
 
 # %% ../nbs/00_core.ipynb #c019
 def sha256_text(text:str):   # -> 64 hexadecimal digits

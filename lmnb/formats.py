@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'TEXTS', 'BLOCK', 'LONGEST', 'WHOLE', 'DOCUMENT', 'DEPTH', 'RATIO',
-           'FREE', 'ARC', 'PIECE', 'NEXT_ITEM', 'PAGE_LIMIT', 'SECONDS', 'MEGABYTES', 'PATIENCE', 'WORKER', 'ASIDE',
-           'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS', 'READERS', 'decode', 'form_of', 'sniff', 'Bomb', 'Budget',
-           'Pieces', 'Source', 'Feed', 'bad', 'text_blocks', 'rows_of', 'Window', 'PdfWorker', 'records', 'wiki_text',
-           'unpacked', 'parts']
+           'FREE', 'ARC', 'PIECE', 'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE', 'NEW', 'UNPACK_ERRORS',
+           'NAMED', 'MEMBER_ERRORS', 'READERS', 'decode', 'form_of', 'sniff', 'Bomb', 'Budget', 'Pieces', 'Source',
+           'Feed', 'bad', 'text_blocks', 'rows_of', 'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
-import base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
+import atexit, base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
 from collections import Counter, deque
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
 
 from .core import CorruptError, InputError, LmnbError
+from .scan import Late, Worker, read_image, read_speech, serve
 from .web import CODECS, HEAD, encoding_of
 
 # %% ../nbs/08_formats.ipynb #c005
@@ -747,31 +747,16 @@ def _xml(source):
     yield from _html(source)
 
 # %% ../nbs/08_formats.ipynb #c076
-SECONDS, MEGABYTES, PATIENCE = 8, 400, 3   # for one page of a PDF; for the whole process; slow pages before it is given up
+WORKER = Worker("lmnb.formats:serve_pdf", memory=400 << 20, patience=8)   # seconds for a page
+atexit.register(WORKER.stop)
+SLOW_PAGES = 3   # so many, and a PDF is given up
 
-def _serve():
-    "The worker's side: a length, a first page and a PDF come in; a line of JSON per page goes out."
-    import sys
-    pipe = sys.stdin.buffer
-    while (head := pipe.read(16)) and len(head) == 16:
-        size, first = struct.unpack("<QQ", head)
-        _limit_memory(MEGABYTES*2**20 + 2*size)
-        try: answers = _pdf_pages(pipe.read(size), first)
-        except Exception as error: answers = [{"error": _said(error)}]
-        try:
-            for answer in answers: sys.stdout.write(json.dumps(answer) + "\n"); sys.stdout.flush()
-        except Exception as error: sys.stdout.write(json.dumps({"error": _said(error)}) + "\n")
-        sys.stdout.write("null\n"); sys.stdout.flush()
+def serve_pdf():
+    "The worker's side of `_pdf`."
+    serve(pdf=_pdf_pages)
 
 # %% ../nbs/08_formats.ipynb #c077
 def _said(error): return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
-
-# %% ../nbs/08_formats.ipynb #c078
-def _limit_memory(size):
-    "The address space of this process, where the system can limit it."
-    try: import resource
-    except ModuleNotFoundError: return
-    resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 # %% ../nbs/08_formats.ipynb #c079
 def _pdf_pages(data, first):
@@ -783,7 +768,7 @@ def _pdf_pages(data, first):
         root = re.findall(rb"(\d+)\s+0\s+obj\s*<<[^>]{0,200}/Type\s*/Catalog", data)
         if not root: raise
         reader = PdfReader(io.BytesIO(data + b"\ntrailer\n<< /Root %s 0 R >>\nstartxref\n0\n%%%%EOF\n" % root[0]))
-    if reader.is_encrypted and not reader.decrypt(""): yield {"error": "encrypted: it opens only with a password"}; return
+    if reader.is_encrypted and not reader.decrypt(""): raise CorruptError("encrypted: it opens only with a password")
     count, facts = len(reader.pages), reader.metadata or {}
     yield {"pages": count, "title": str(facts.get("/Title") or "")[:500], "author": str(facts.get("/Author") or "")[:500]}
     for number in range(first, count):
@@ -794,72 +779,24 @@ def _pdf_pages(data, first):
             yield {"page": number + 1, "text": text, "images": images}
         except Exception as error: yield {"page": number + 1, "error": _said(error)}
 
-# %% ../nbs/08_formats.ipynb #c080
-class PdfWorker:
-    "A process that reads PDFs; it is ended when a page takes too long, and begun again."
-    def __init__(self): self.process = None
-
-    def start(self):
-        import os, subprocess, sys
-        if self.process and self.process.poll() is None and self.owner == os.getpid(): return
-        code = "import sys; sys.path[:0] = sys.argv[1:]; from lmnb.formats import _serve; _serve()"
-        self.owner = os.getpid()
-        self.process = subprocess.Popen([sys.executable, "-c", code, *filter(None, sys.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    def stop(self):
-        self.process.kill(); self.process.wait(); self.process.stdin.close(); self.process.stdout.close()
-        self.process = None
-
-    def ask(self, data, first=0):   # -> iterator of dict; ends with {"slow": True} where the time is up
-        "Pages of a PDF from the `first` on."
-        import threading
-        from queue import Empty, Queue
-        self.start()
-        answers, process = Queue(), self.process
-        threading.Thread(target=_talk, args=(process, struct.pack("<QQ", len(data), first), data, answers), daemon=True).start()
-        finished = False
-        try:
-            while True:
-                try: answer = answers.get(timeout=SECONDS)
-                except Empty: yield {"slow": True}; return
-                if answer == "gone": yield {"error": "the reader ended without an answer (memory limit?)"}; return
-                if answer is None: finished = True; return
-                yield answer
-        finally:
-            if not finished: self.stop()
-
-# %% ../nbs/08_formats.ipynb #c081
-def _talk(process, head, data, answers):
-    "Write a PDF to the worker and hand its lines on."
-    try:
-        process.stdin.write(head + data); process.stdin.flush()
-        for line in process.stdout:
-            answers.put(json.loads(line))
-            if line == b"null\n": return
-    except (OSError, ValueError): pass
-    answers.put("gone")
-
-WORKER = PdfWorker()
-
 # %% ../nbs/08_formats.ipynb #c082
 def _pdf(source):
     "A PDF: one document a page, with its number."
     data, first, slow = source.all(), 0, 0
     facts = {"engine": f"pypdf {metadata.version('pypdf')}"}
-    while True:
-        late = False
-        for answer in WORKER.ask(data, first):
-            if "pages" in answer: facts |= {key: value for key, value in answer.items() if value}
-            elif "slow" in answer: late = True
-            elif "page" not in answer: yield bad(data[:200], answer["error"], offset=0, **facts); return
-            else:
-                first = answer["page"]
-                yield from _page(answer, {**facts, "page": first})
-        if not late: break
-        slow, first = slow + 1, first + 1
-        if "pages" not in facts or slow == PATIENCE: yield bad(b"", f"no answer in {SECONDS} seconds", **facts, page=first); return
-        yield bad(b"", f"page {first}: no answer in {SECONDS} seconds", **facts, page=first)
-        if first >= facts["pages"]: return
+    while slow < SLOW_PAGES:
+        try:
+            for answer in WORKER.parts("pdf", data, first=first):
+                if "pages" in answer: facts |= {key: value for key, value in answer.items() if value}
+                else:
+                    first = answer["page"]
+                    yield from _page(answer, {**facts, "page": first})
+            break
+        except Late:
+            slow, first = slow + 1, first + 1
+            yield bad(b"", f"page {first}: no answer in {WORKER.patience:.0f} seconds" + (", given up" if slow == SLOW_PAGES else ""), **facts, page=first)
+            if first >= facts.get("pages", 0): return
+        except LmnbError as error: yield bad(data[:200], error, offset=0, **facts); return
     if facts.get("pages", 0) == 0: yield bad(data[:200], "a PDF without pages", offset=0, **facts)
 
 # %% ../nbs/08_formats.ipynb #c085
@@ -873,7 +810,6 @@ def _page(answer, facts):
 # %% ../nbs/08_formats.ipynb #c086
 def _scanned(data, kind):
     "The text in a picture or a recording, read by lmnb.scan."
-    from lmnb.scan import read_image, read_speech
     try: found = read_image(data) if kind == "image" else read_speech(data)
     except LmnbError as error: yield bad(data[:64], str(error)); return
     for text, meta in found:

@@ -597,7 +597,7 @@ def _finished(plan, key, shards, receipts):
 
 # %% ../nbs/17_pipeline.ipynb #c051
 def clusters_of(plan):   # the plan of a run that has decided -> list of dicts: kept, members
-    "Families of duplicates: the id that stays, and each that went with the step and the reason."
+    "Families of duplicates: the id that stays, and each that went with the step and the reason; raises `CorruptError` where twins name each other in a circle."
     gone = {}
     for at in plan.barriers:
         for i in range(len(plan.pieces)):
@@ -605,8 +605,10 @@ def clusters_of(plan):   # the plan of a run that has decided -> list of dicts: 
                 if decision.get("twin"): gone[id] = {"id": id, "twin": decision["twin"], "step": plan.steps[at].__name__, "reason": decision.get("reason", "")}
     families = {}
     for member in gone.values():
-        kept = member["twin"]
-        while kept in gone: kept = gone[kept]["twin"]
+        kept, passed = member["twin"], {member["id"]}
+        while kept in gone:
+            if kept in passed: raise CorruptError(f"{member['step']} decided that {member['id']} goes for a twin that goes for it: its reduce must keep one of each family")
+            passed.add(kept); kept = gone[kept]["twin"]
         families.setdefault(kept, []).append(member)
     return [{"kept": kept, "members": members} for kept, members in families.items()]
 
@@ -750,23 +752,24 @@ def search(folder,            # of a finished run
 # %% ../nbs/17_pipeline.ipynb #c068
 def fate(folder,   # of a finished run
          id:str,   # of a document
+         *,
+         passed=(),# folders that have been looked at: a manifest may come from elsewhere, and name itself
          ):        # -> list of dicts: stage, step, fate, reason, before, after; from the first stage on
     "What every step did to one document; raises `InputError` where it is not known, or where the steps have changed since."
-    folder = Path(folder)
+    folder = Path(folder).resolve()
+    if folder in passed: raise CorruptError(f"{folder} is its own source: its manifest runs in a circle; make it again")
     manifest, place = read_json(folder/"manifest.json"), lookup(folder, [id])
     above = {(folder/shard["piece"]["file"]).parent for shard in manifest["shards"] if shard["piece"]["form"] == "documents"}
     above = [path for path in sorted(above) if (path/"manifest.json").is_file()]
+    told = lambda earlier: fate(earlier, id, passed=(*passed, folder)) if lookup(earlier, [id]) else []
     if not place:
         for earlier in above:
-            if rows := _told(earlier, id): return rows
+            if rows := told(earlier): return rows
         raise InputError(f"{folder} knows no document {id}: search() finds ids by text")
     name, doc = place[id]
     shard = int(re.search(r"\d+", name)[0])
-    rows = [row for earlier in above for row in _told(earlier, id)]
+    rows = [row for earlier in above for row in told(earlier)]
     return rows + _replayed(folder, manifest, shard, doc, first=not rows)
-
-def _told(folder, id):
-    return fate(folder, id) if lookup(folder, [id]) else []
 
 # %% ../nbs/17_pipeline.ipynb #c069
 KNOWN = {"lmnb.clean": ("CLEANING", "steps_of", "step_of"), "lmnb.dedup": ("DEDUP", "exact", "lines", "near", "Exact", "Lines", "Near")}

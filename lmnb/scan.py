@@ -6,7 +6,7 @@
 __all__ = ['WIDE', 'FORMS', 'MAX_PIXELS', 'MAX_PAGES', 'DAMAGE', 'SURE', 'NOISE', 'RATE', 'MAX_SECONDS', 'UNSURE', 'ERRORS',
            'WORKER', 'LANGUAGES', 'edit_distance', 'error_rate', 'Line', 'blocks_of', 'reading_order', 'join_lines',
            'paragraphs', 'open_image', 'pages_of', 'lines_on', 'load_sound', 'speech_spans', 'whisper_folder', 'serve',
-           'Worker', 'read_image', 'read_speech']
+           'serve_scans', 'Worker', 'Late', 'read_image', 'read_speech']
 
 # %% ../nbs/07_scan.ipynb #c002
 import atexit, contextlib, functools, io, json, math, os, queue, re, signal, struct, subprocess, sys, threading, unicodedata
@@ -212,7 +212,8 @@ def _ocr():
     paths = {kind: next(iter(sorted(folder.glob(f"*_{kind.lower()}_*.onnx"))), None) for kind in ("Det", "Rec", "Cls")}
     if None in paths.values(): raise InputError("the models of rapidocr are missing: pip install --force-reinstall rapidocr")
     params = {f"{kind}.model_path": str(path) for kind, path in paths.items()}
-    threads = {"EngineConfig.onnxruntime.intra_op_num_threads": min(4, os.cpu_count() or 1)}
+    cores = int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1     # a pool's worker has one core to itself
+    threads = {"EngineConfig.onnxruntime.intra_op_num_threads": min(4, cores)}
     return rapidocr.RapidOCR(params={"Global.log_level": "critical", **params, **threads})
 
 def _detect(page):
@@ -435,20 +436,25 @@ def _receive(pipe):
     return (json.loads(text), content) if len(text) == body and len(content) == data else None
 
 # %% ../nbs/07_scan.ipynb #c053
-def serve():
+def serve(**jobs):   # name -> function (data, **options) that yields what JSON can hold
     "The worker's loop: read a request, answer part by part, until the caller is gone."
+    import psutil
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)          # what a library prints goes nowhere
-    jobs = {"image": _image_parts, "speech": _speech_parts}
+    empty = psutil.Process().memory_info().vms            # numpy alone may have reserved much, the more the more cores there are
     while request := _receive(source):
         options, data = request
         try:
-            _limit_memory(options.pop("memory"))
+            _limit_memory(empty + options.pop("memory"))
             for part in jobs[options.pop("job")](data, **options): _send(sink, {"part": part})
             answer = {"end": True}
         except LmnbError as error: answer = {"error": type(error).__name__, "line": str(error)}
         except Exception as error: answer = {"error": "CorruptError", "line": _told(error)}        # a library's own
         _send(sink, answer)
+
+def serve_scans():
+    "The worker's side of `read_image` and `read_speech`."
+    serve(image=_image_parts, speech=_speech_parts)
 
 def _told(error):
     "What a library raised, in one line: the last one says what it was."
@@ -465,23 +471,24 @@ def _limit_memory(size):
 
 # %% ../nbs/07_scan.ipynb #c055
 class Worker:
-    "A process for native libraries: started once, asked in turn, watched, and ended when it oversteps."
-    def __init__(self, memory=4 << 30, patience=180.0):
-        self.memory, self.patience = memory, patience     # bytes; seconds without an answer (per page, per stretch of speech)
+    "A process for code that may crash, hang or grow: started once, asked in turn, watched, and ended when it oversteps."
+    def __init__(self, serves="lmnb.scan:serve_scans", memory=4 << 30, patience=180.0):
+        self.serves, self.memory, self.patience = serves, memory, patience     # "module:function"; bytes beside the file; seconds without an answer
         self.process, self.answers, self.owner, self.lock = None, None, None, threading.Lock()
 
     def start(self):
         if self.process and self.owner == os.getpid() and self.process.poll() is None: return
-        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-        self.process = subprocess.Popen([sys.executable, "-P", "-c", "from lmnb.scan import serve; serve()"], stdin=subprocess.PIPE,
+        path, (module, _, function) = os.pathsep.join(folder or os.getcwd() for folder in sys.path), self.serves.partition(":")
+        self.process = subprocess.Popen([sys.executable, "-P", "-c", f"from {module} import {function}; {function}()"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path})
-        self.answers, self.owner = queue.Queue(), os.getpid()
+        self.answers, self.owner = queue.Queue(8), os.getpid()
         threading.Thread(target=_listen, args=(self.process.stdout, self.answers), daemon=True).start()
 
     def stop(self):
         if self.process and self.owner == os.getpid():
             self.process.kill()
             self.process.wait()
+            for _ in iter(self.answers.get, None): pass                          # so that the thread can end, too
             with contextlib.suppress(OSError): self.process.stdin.close()        # what it had not read yet
         self.process = None
 
@@ -494,43 +501,61 @@ def _listen(pipe, answers):
 # %% ../nbs/07_scan.ipynb #c056
 ERRORS = {error.__name__: error for error in (UsageError, InputError, CorruptError)}
 
-@patch
-def ask(self:Worker,
-        job:str,      # "image" or "speech"
-        data:bytes,   # the file's content
-        **options):   # plain data, for the job -> list of (text, meta)
-    "The parts of one file; raises what the worker says, or `CorruptError` where it died, hung or grew."
-    with self.lock:
-        self.start()
-        try: _send(self.process.stdin, {"job": job, "memory": self.memory, **options}, data)
-        except OSError: pass                              # it died while it was reading: the next answer says so
-        parts = []
-        try:
-            while (answer := self._next()) != {"end": True}:
-                if "error" in answer: raise ERRORS[answer["error"]](answer["line"])
-                if answer["part"]: parts.append(tuple(answer["part"]))
-        except BaseException as error:
-            if not isinstance(error, LmnbError): self.stop()        # interrupted: the rest of its answers must not be the next one's
-            raise
-        return parts
+class Late(CorruptError):
+    "No answer within the worker's patience."
 
 @patch
-def _next(self:Worker):
-    "The next answer; the worker is ended where it takes too long or too much."
+def parts(self:Worker,
+          job:str,      # one of those that it serves
+          data:bytes,   # the file's content
+          **options):   # plain data, for the job -> iterator of what the job yields
+    "The parts of one file as they come; raises what the worker says, `Late`, or `CorruptError` where it died or grew."
+    if not self.lock.acquire(blocking=False):             # the file before is not finished: this one gets a worker of its own
+        other = Worker(self.serves, self.memory, self.patience)
+        try: yield from other.parts(job, data, **options)
+        finally: other.stop()
+        return
+    try: yield from self._parts(job, data, **options)
+    finally: self.lock.release()
+
+@patch
+def ask(self:Worker,
+        job:str,      # as for `parts`
+        data:bytes,   # as for `parts`
+        **options):   # as for `parts` -> list
+    "All parts of one file; who finds the worker busy waits."
+    with self.lock: return list(self._parts(job, data, **options))
+
+# %% ../nbs/07_scan.ipynb #c056b
+@patch
+def _parts(self:Worker, job, data, **options):
+    self.start()
+    memory, finished = self.memory + 2*len(data), False
+    try: _send(self.process.stdin, {"job": job, "memory": memory, **options}, data)
+    except OSError: pass                                  # it died while it was reading: the next answer says so
+    try:
+        while (answer := self._next(memory)) != {"end": True}:
+            if "error" in answer: finished = True; raise ERRORS[answer["error"]](answer["line"])
+            yield answer["part"]
+        finished = True
+    finally:
+        if not finished: self.stop()                      # the rest of its answers must not be the next one's
+
+@patch
+def _next(self:Worker, memory):
+    "The next answer, unless it takes too long or too much."
     import psutil
     for _ in range(math.ceil(self.patience/0.2)):
         try: answer = self.answers.get(timeout=0.2)
         except queue.Empty:
-            if _memory(psutil, self.process.pid) <= self.memory: continue
-            self.stop()
-            raise CorruptError(f"refused: it needs more than {self.memory/2**30:.1f} GiB of memory") from None
+            if _memory(psutil, self.process.pid) <= memory: continue
+            raise CorruptError(f"refused: it needs more than {memory/2**30:.1f} GiB of memory") from None
         if answer is not None: return answer
+        self.answers.put(None)                            # for `stop`
         code = self.process.wait()
-        self.stop()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise CorruptError(f"the reader crashed on it ({name}): the file is damaged, or the library is")
-    self.stop()
-    raise CorruptError(f"given up: no page or stretch of speech was read within {self.patience:.0f} s")
+    raise Late(f"given up: no page or stretch of speech was read within {self.patience:.0f} s")
 
 def _memory(psutil, pid):
     try: return psutil.Process(pid).memory_info().rss
@@ -564,5 +589,5 @@ def read_speech(data:bytes,         # content of a wav, mp3 or flac file
     return _ask("speech", data, language=language, model=str(folder) if folder else None)
 
 def _ask(job, data, **options):
-    try: return WORKER.ask(job, data, **options)
+    try: return [tuple(part) for part in WORKER.ask(job, data, **options) if part]      # None is only a sign of life
     except UsageError as error: raise InputError(str(error)) from error      # a missing extra is told file by file

@@ -37,11 +37,15 @@ class Batch:
         "The same batch on a device."
         return Batch({k: v.to(device) for k, v in self.inputs.items()}, self.target.to(device), self.fresh, self.rows)
 
+    def take(self, index_B):
+        "These rows."
+        rows = tuple(self.rows[i] for i in index_B.tolist()) if self.rows else ()
+        return Batch({k: v[index_B] for k, v in self.inputs.items()}, self.target[index_B], self.fresh, rows)
+
     def parts(self, n:int):   # how many, at most one per row -> iterator of (row numbers, Batch)
         "The same rows in nearly equal parts, for a memory that cannot hold them all at once."
         for index in torch.arange(len(self.target), device=self.target.device).tensor_split(min(n, len(self.target))):
-            chosen = tuple(self.rows[i] for i in index.tolist()) if self.rows else ()
-            yield index, Batch({k: v[index] for k, v in self.inputs.items()}, self.target[index], self.fresh, chosen)
+            yield index, self.take(index)
 
 # %% ../nbs/31_task.ipynb #c007
 class Task:
@@ -73,15 +77,16 @@ class Task:
 
 # %% ../nbs/31_task.ipynb #c008
 @patch
-def score(self:Task, model, examples):   # -> dict with `loss` (mean per target) and, where it means something, `accuracy`
+def score(self:Task, model, examples, loss=None):   # -> dict with `loss` (mean per target) and, where it means something, `accuracy`
     "A quick score while training: the loss over all examples, and the share of targets that are right."
     device, model_mode = next(model.parameters()).device, model.training
+    loss_of = loss or (lambda batch, state: self.loss(model, batch, state))      # `loss`: the same, from a model that several processes share
     model.eval()
     total, count, right, state = 0.0, 0, 0, None
     with torch.no_grad():
         for batch in self.score_batches(examples):
             batch = batch.to(device)
-            loss, number, hits, state = self.loss(model, batch, None if batch.fresh else state)
+            loss, number, hits, state = loss_of(batch, None if batch.fresh else state)
             total, count, right = total + loss.item(), count + number, right + hits
     model.train(model_mode)
     if not count: raise InputError("there is nothing to score: the part of the data set is empty")

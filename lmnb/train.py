@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['GATES', 'STATE', 'FACTS', 'RECIPES', 'ARCHITECTURES', 'SPECIAL', 'INPUTS', 'KNOWN', 'Recipe', 'rate_at', 'fast_bf16',
-           'bf16_pays', 'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'Run', 'join', 'dice',
-           'out_of_memory', 'same_run', 'merit', 'stop_flag', 'train', 'go_back', 'mend_pointers', 'set_threshold',
-           'read_metrics', 'hint', 'plan', 'recipe_of', 'text_of', 'fit']
+           'bf16_pays', 'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'Loss', 'Run', 'join',
+           'dice', 'out_of_memory', 'same_run', 'merit', 'stop_flag', 'train', 'go_back', 'clear_after',
+           'mend_pointers', 'set_threshold', 'read_metrics', 'hint', 'plan', 'recipe_of', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
 import json, math, os, signal, threading, time
@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 import torch
+from torch import nn
 from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
-from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, write_folder
+from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
 from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, patch, pick_device, read_json, write_atomic
+from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
 from .models.base import State
 from .models.heads import build_model
 from .models.transformer import balance
@@ -53,6 +55,7 @@ class Recipe(Plain):
     scores: int = Field(8, ge=1, le=10_000)                   # how often the development part is scored
     save_minutes: float = Field(5.0, ge=0, le=10**5)          # between scores, save at least so often
     workers: int = Field(0, ge=0, le=64)                      # threads that prepare the next batches meanwhile
+    shard: bool = False                                       # on several ranks: each keeps a slice of the weights (FSDP), not a copy (DDP)
     seed: int = Field(0, ge=0, le=2**31)
 
 # %% ../nbs/32_train.ipynb #c009
@@ -107,10 +110,9 @@ class Muon(torch.optim.Optimizer):
             for (rows, columns), stack in shapes.items():
                 average = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in stack]
                 torch._foreach_lerp_(average, [p.grad for p in stack], 1 - group["momentum"])
-                ahead = torch.stack([p.grad.lerp(a, group["momentum"]) for p, a in zip(stack, average)])
-                high = rows//group["gates"]
-                update = orthogonalize(ahead.view(-1, high, columns)).view_as(ahead)*group["lr"]*max(1, high/columns)**0.5
-                torch._foreach_sub_(stack, list(update.unbind(0)))
+                ahead = torch.stack([whole(p.grad.lerp(a, group["momentum"])) for p, a in zip(stack, average)])
+                update = orthogonalize(ahead)*group["lr"]*max(1, rows/columns)**0.5
+                torch._foreach_sub_(stack, [slice_like(u, p) for u, p in zip(update.unbind(0), stack)])
 
 # %% ../nbs/32_train.ipynb #c017
 def optimizers(model, recipe:Recipe):   # -> list of torch optimizers, each group with its highest rate as `top`
@@ -134,16 +136,32 @@ def with_top(optimizers):   # list of torch optimizers -> the same list
     return optimizers
 
 # %% ../nbs/32_train.ipynb #c019
+class Loss(nn.Module):
+    "The loss as a module, so that what several processes do to a model begins and ends with it."
+    def __init__(self, model, task):
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, batch, state=None):   # -> as Task.loss; while training, the loss to follow stands before it
+        found = loss, count, _, after = self.task.loss(self.model, batch, state)
+        if not self.training: return found
+        return loss + 0.01*balance(self.model)*batch.count, loss.detach(), count, after and after.detach()     # with the mixture's load-balance term, of each target
+
+# %% ../nbs/32_train.ipynb #d110
 class Run:
     "A training run in progress."
     def __init__(self, folder, config:Config, tokenizer, train_rows, dev_rows, recipe:Recipe, *, device=None):
         self.folder, self.config, self.tokenizer, self.recipe = Path(folder), config, tokenizer, recipe
         self.device = device or pick_device()
+        self.ranks = meet(self.device)
         self.task = task_of(config.task, tokenizer)
         self.examples, self.dev = self.task.examples(train_rows), self.task.examples(dev_rows)
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
+        if len(self.dev) == 0: raise InputError("there is nothing to choose the best checkpoint by: the development part is empty, give more data")
         self.task.prepare(self.examples, recipe)
         self.model = build_model(config.model, seed=recipe.seed).to(self.device).train()
+        if recipe.batch < self.ranks.world: raise UsageError(f"a batch of {recipe.batch} cannot be shared by {self.ranks.world} ranks: give a larger --batch")
+        self.loss = spread(Loss(self.model, self.task), self.ranks, shard=recipe.shard, uneven=config.model.experts > 0)
         self.optimizers = optimizers(self.model, recipe)
         self.cast = precision_context(recipe, self.device, self.model)
         self.step, self.tokens, self.seconds, self.state, self.best = 0, 0, 0.0, None, None
@@ -184,16 +202,22 @@ def fetch(self:Run):   # -> Batch
 # %% ../nbs/32_train.ipynb #c021
 @patch
 def gradients(self:Run, batch, state):   # a Batch, the carried state or None -> sum of losses, count
-    "Forward and backward, in `self.parts` parts; the state after them is kept for the next step."
+    "Forward and backward of this rank's rows, in `self.parts` parts; the state after them is kept for the next step."
+    rank, world, B = self.ranks.rank, self.ranks.world, len(batch.target)
+    mine = batch if world == 1 else batch.take(torch.arange(min(rank, B - 1), B, world, device=batch.target.device))
+    weight = world if rank < B else 0                       # the ranks' mean is taken; one without rows computes a row for nothing
+    n = max(1, min(self.parts, B//world))
     total, count, after = 0.0, batch.count, []
-    for index, part in batch.parts(self.parts) if self.parts > 1 else [(None, batch)]:
+    for number, (index, piece) in enumerate(mine.parts(n) if n > 1 else [(None, mine)], 1):
         before = state if state is None or index is None else state.reorder(index)
-        with self.cast(): loss, _, _, left = self.task.loss(self.model, part, before)
-        if count: ((loss + 0.01*balance(self.model)*part.count)/count).backward()      # the mixture's load-balance term, of each target
-        total, after = total + loss.item(), after + [left]
+        with last_sends(self.loss, number == n):
+            with self.cast(): follow, loss, _, left = self.loss(piece, before)
+            if count: (follow*weight/count).backward()
+        total, after = total + loss.item()*weight/world, after + [left]
     self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
     return total, count
 
+# %% ../nbs/32_train.ipynb #d112
 def join(states):   # of neighbouring rows -> State
     "States of parts of a batch as one."
     return State(tuple(torch.cat(tensors) for tensors in zip(*(state.tensors for state in states))), states[0].length)
@@ -202,6 +226,7 @@ def dice(*numbers:int):   # such as seed and step -> a seed for the generators
     "Numbers mixed into one, so that neighbours have nothing in common."
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
+# %% ../nbs/32_train.ipynb #d113
 def out_of_memory(error:RuntimeError):   # -> bool
     "Whether torch says so: a graphics card by the error's class, a processor in words."
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -210,10 +235,10 @@ def out_of_memory(error:RuntimeError):   # -> bool
 def fitting(self:Run, batch, state):   # as `gradients`
     "`gradients`, in smaller parts where the memory does not suffice."
     while True:
-        torch.manual_seed(dice(self.recipe.seed, self.step))
+        torch.manual_seed(dice(self.recipe.seed, self.step, self.ranks.rank))
         try: return self.gradients(batch, state)
         except RuntimeError as error:
-            if not out_of_memory(error) or self.parts >= len(batch.target): raise
+            if not out_of_memory(error) or self.parts >= len(batch.target) or self.ranks.world > 1: raise      # the others cannot know
         self.parts *= 2                                     # outside the handler, where the failed step's tensors are gone
         for optimizer in self.optimizers: optimizer.zero_grad(set_to_none=True)
 
@@ -225,7 +250,8 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     batch = self.fetch().to(self.device)
     state = None if batch.fresh or self.state is None else self.state.detach()
     total, count = self.fitting(batch, state)
-    length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+    total = together(self.ranks, total)[0]
+    length = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip))
     value = total/max(count, 1)
     if not (math.isfinite(value) and math.isfinite(length.item())):
         raise NonFiniteError(f"the loss is {value} (gradient {length.item()}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
@@ -245,16 +271,28 @@ def keep(self:Run,
          ):
     "Save `checkpoints/step-N.state` and `step-N`, then let `last` point there."
     if self.saved == self.step: return
-    place = self.folder/"checkpoints"/f"step-{self.step}"
     tensors, facts = self.state_tensors()
+    weights = weights_to_save(self.model)                   # all ranks give their slices, the first one writes
+    if self.ranks.first: self.write(tensors, facts | {"due": due}, weights)
+    wait(self.ranks)
+    self.saved, self.saved_at = self.step, self.seconds
+
+# %% ../nbs/32_train.ipynb #d114
+@patch
+def write(self:Run,
+          tensors,   # of the state
+          facts,     # of the state
+          weights,   # of the model
+          ):
+    "First the state, then the model, then the pointer."
+    place = self.folder/"checkpoints"/f"step-{self.step}"
     def fill(folder):
         save_file(tensors, folder/"state.safetensors")
-        write_atomic(folder/"state.json", json.dumps(facts | {"due": due}))
+        write_atomic(folder/"state.json", json.dumps(facts))
         seal(folder, STATE)
     write_folder(place.with_name(place.name + ".state"), fill, size=ROOM + sum(t.nbytes for t in tensors.values()))
-    save_checkpoint(place, self.model, self.tokenizer, self.config)
+    save_checkpoint(place, self.model, self.tokenizer, self.config, weights=weights)
     point(self.folder, "last", self.step)
-    self.saved, self.saved_at = self.step, self.seconds
 
 # %% ../nbs/32_train.ipynb #d103
 FACTS = ("step", "tokens", "seconds", "best", "parts", "window")
@@ -265,9 +303,9 @@ def state_tensors(self:Run):   # -> dict of tensors, dict of facts
     tensors, facts = {}, {name: getattr(self, name) for name in FACTS}
     for number, optimizer in enumerate(self.optimizers):
         for index, slot in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{index}.{name}": torch.as_tensor(value).detach().cpu().clone() for name, value in slot.items()}
+            tensors |= {f"optimizer.{number}.{index}.{name}": whole(torch.as_tensor(value).detach()).cpu().clone() for name, value in slot.items()}
     if self.state is not None:
-        tensors |= {f"carried.{i}": t.detach().cpu().contiguous().clone() for i, t in enumerate(self.state.tensors)}
+        tensors |= {f"carried.{i}": all_rows(t.detach(), self.ranks, self.recipe.batch).cpu().contiguous().clone() for i, t in enumerate(self.state.tensors)}
         facts["carried"] = [len(self.state.tensors), self.state.length]
     return tensors, facts
 
@@ -284,18 +322,19 @@ def restore(self:Run,
     load_weights(self.model, place/"model.safetensors")
     tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json")
     for number, optimizer in enumerate(self.optimizers):
-        slots = {}
+        slots, own = {}, [p for group in optimizer.param_groups for p in group["params"]]
         for key, value in tensors.items():
             if key.startswith(f"optimizer.{number}."):
                 _, _, index, name = key.split(".", 3)
-                slots.setdefault(int(index), {})[name] = value
+                slots.setdefault(int(index), {})[name] = slice_like(value, own[int(index)])
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     if "carried" in facts:
-        self.state = State(tuple(tensors[f"carried.{i}"].to(self.device) for i in range(facts["carried"][0])), facts["carried"][1])
+        self.state = State(tuple(tensors[f"carried.{i}"][self.ranks.rank::self.ranks.world].to(self.device) for i in range(facts["carried"][0])), facts["carried"][1])
     for name in FACTS:
         if name in facts: setattr(self, name, facts[name])
     self.due, self.saved, self.saved_at = facts.get("due", False), self.step, self.seconds
 
+# %% ../nbs/32_train.ipynb #d116
 def same_run(old:Config,   # of the checkpoint
              new:Config,   # of the run that wants to go on
              folder,       # of the run
@@ -314,20 +353,26 @@ def merit(task:str,     # name of the task
     "What makes a checkpoint the best one: a classifier's accuracy, else the loss."
     return (score["accuracy"], -score["loss"]) if task == "classify" else (-score["loss"],)
 
+# %% ../nbs/32_train.ipynb #d118
 @patch
 def evaluate(self:Run):   # -> dict
     "Save, score the development part, and move `best` if it is better."
     self.keep(due=True)
-    score = self.task.score(self.model, self.dev)
+    self.loss.eval()
+    found = self.task.score(self.model, self.dev, self.loss)
+    self.loss.train()
+    score = dict(zip(found, together(self.ranks, *(value*self.ranks.first for value in found.values()))))     # the first rank's: all must decide alike
     if self.best is None or merit(self.config.task.name, score) > merit(self.config.task.name, self.best):
         self.best = {"step": self.step, **score}
-        point(self.folder, "best", self.step, loss=score["loss"])
+        if self.ranks.first: point(self.folder, "best", self.step, loss=score["loss"])
     self.prune()
     return score
 
+# %% ../nbs/32_train.ipynb #d119
 @patch
 def prune(self:Run):
     "Remove all checkpoints but the best and the last two."
+    if not self.ranks.first: return
     for step in saved_steps(self.folder)[2:]:
         if not self.best or step != self.best["step"]: self.forget(step)
 
@@ -343,10 +388,12 @@ def forget(self:Run,
 @patch
 def log(self:Run, **row):
     "Append one line to `metrics.jsonl`."
+    if not self.ranks.first: return
     with open(self.folder/"metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 3), **row}) + "\n")
         file.flush(); os.fsync(file.fileno())
 
+# %% ../nbs/32_train.ipynb #d123
 @patch
 def look(self:Run):
     "Score, and write down what was found."
@@ -378,9 +425,10 @@ def go(self:Run,
         while self.progress < 1:
             began = time.perf_counter()
             self.window.append(self.advance())
-            self.seconds += time.perf_counter() - began
+            spent = self.seconds + time.perf_counter() - began
+            self.seconds, asked = together(self.ranks, spent*self.ranks.first, float(stop.is_set()))       # one clock, and one decision
             loss, due = self.window[-1], self.progress*self.recipe.scores >= next_score or self.progress >= 1
-            if stop.is_set() and self.progress < 1:
+            if asked and self.progress < 1:
                 self.keep(due=due)
                 raise Interrupted(f"stopped at step {self.step}, everything is saved: give the same command again to go on (lmnb train: with --resume)")
             if due:
@@ -388,7 +436,7 @@ def go(self:Run,
                 self.look()
             elif self.seconds - self.saved_at >= 60*self.recipe.save_minutes:
                 self.keep(); self.prune()
-            if on_step and (due or time.perf_counter() - told > 0.5):
+            if on_step and self.ranks.first and (due or time.perf_counter() - told > 0.5):
                 told = time.perf_counter()
                 on_step({"progress": self.progress, "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "loss": loss, "best": self.best})
 
@@ -408,13 +456,20 @@ def train(folder,                # where the run shall stand
     if (folder/"metrics.jsonl").exists() and not resume:
         raise UsageError(f"{folder} already holds a run: choose another name, remove it, or go on with --resume")
     (folder/"checkpoints").mkdir(parents=True, exist_ok=True)
-    for place in (folder, folder/"checkpoints"): tidy(place)
     run = Run(folder, config, tokenizer, train_rows, dev_rows, recipe, device=device)
+    if run.ranks.first:
+        for place in (folder, folder/"checkpoints"): tidy(place)
+    wait(run.ranks)
     if resume: go_back(run)
-    write_atomic(folder/"config.json", json.dumps({"checkpoint": config.model_dump(), "recipe": recipe.model_dump()}, indent=1))
-    (folder/"metrics.jsonl").touch()
-    run.go(on_step)
-    if recipe.threshold: set_threshold(folder, dev_rows)
+    wait(run.ranks)
+    if run.ranks.first:
+        write_atomic(folder/"config.json", json.dumps({"checkpoint": config.model_dump(), "recipe": recipe.model_dump()}, indent=1))
+        (folder/"metrics.jsonl").touch()
+    try: run.go(on_step)
+    except RuntimeError as error:
+        if (plain := lost(error, run.ranks)): raise plain from error
+        raise
+    if recipe.threshold and run.ranks.first: set_threshold(folder, dev_rows)
     return folder
 
 # %% ../nbs/32_train.ipynb #c036
@@ -428,15 +483,25 @@ def go_back(run:Run,   # a new one, whose folder has checkpoints
         break
     else:
         if found: raise CorruptError(f"none of the {len(found)} checkpoints of {run.folder} is whole (the newest: {damage}): copy the run again, or begin it anew under another name")
+    if together(run.ranks, run.step*run.ranks.first)[0] != run.step: raise InputError(f"rank {run.ranks.rank} found another step than rank 0: all ranks must see one folder {run.folder}")
+    if run.best and not (run.folder/"checkpoints"/f"step-{run.best['step']}").exists(): run.best = None
+    wait(run.ranks)
+    if run.ranks.first: clear_after(run, found)
+
+# %% ../nbs/32_train.ipynb #d120
+def clear_after(run:Run,     # just restored
+                found,       # the steps that were there
+                ):
+    "Forget what came after the step that was taken up: newer checkpoints, states without a model, lines of the log."
     for step in found:
         if step > run.step: run.forget(step)
     for state in (run.folder/"checkpoints").glob("step-*.state"):
         if not state.with_suffix("").exists(): remove_folder(state)          # of a save that was cut off before the model
-    if run.best and not (run.folder/"checkpoints"/f"step-{run.best['step']}").exists(): run.best = None
     mend_pointers(run)
     log = run.folder/"metrics.jsonl"
     if log.exists(): write_atomic(log, "".join(json.dumps(row) + "\n" for row in read_metrics(run.folder) if row["step"] < run.step + (not run.due)))
 
+# %% ../nbs/32_train.ipynb #d121
 def mend_pointers(run:Run,   # just restored
                   ):
     "Where a pointer is damaged, or names what is gone, let it name the best that is known, or the step taken up."

@@ -107,7 +107,7 @@ def threshold_view(threshold:float=.8,   # similarity from which two texts are d
     "The S-curve of a threshold, and real pairs around it, the most similar first."
     bands, rows = choose_bands(threshold)
     pairs = sorted(pairs_near(threshold, docs=docs), key=lambda pair: -pair["jaccard"])
-    spread = pairs[::max(1, len(pairs)//most)][:most]
+    spread = [pairs[i*(len(pairs) - 1)//max(1, most - 1)] for i in range(min(most, len(pairs)))]   # from the most similar to the least
     title = lambda pair: f"similarity {pair['jaccard']:.2f}: " + ("a duplicate · 重复" if pair["estimate"] >= threshold else "two texts · 不重复")
     texts = (side_by_side((title(pair), left), (f"compared with a chance of {pair['chance']:.0%}", right)) for pair in spread for left, right in [changes(pair["a"], pair["b"], most=600)])
     return [s_curve(rows=rows, bands=bands, threshold=threshold, pairs=pairs), f"<p><small>{bands} bands × {rows} rows</small></p>" + "<br>".join(texts)]

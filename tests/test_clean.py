@@ -112,9 +112,9 @@ def test_tags_and_entities(text, out): assert strip_html(text) == out
 @pytest.mark.parametrize("piece", ["<script>", "<script", "<!--", "<style ", "<a ", "<p>", "</script ", "<b>", "&#", "<script></style>", "<!--<script>", "<a x=", "< ", "<p x"])
 def test_html_that_is_never_closed_takes_linear_time(piece):
     text = piece * (1_000_000//len(piece)) + ">"
-    start = time.perf_counter()
+    start = time.process_time()
     strip_html(text)
-    assert time.perf_counter() - start < 3          # a second at most on a free machine; the quadratic search took minutes
+    assert time.process_time() - start < 3          # a second at most on a free machine; the quadratic search took minutes
 
 
 def test_web_leaves_nothing_unseen():
@@ -265,7 +265,7 @@ def test_chinese_and_english_of_the_declaration(public_data):
     ("身份证11010519491231002X。", ["id:11010519491231002X"]), ("卡号 4111 1111 1111 1111", ["card:4111 1111 1111 1111"]), ("6222021234567894", ["card:6222021234567894"]),
     ("（010）62345678", ["phone:（010）62345678"]), ("打8613800138000吧", ["phone:8613800138000"]), ("手机１３８００１３８０００。", ["phone:１３８００１３８０００"]), ("写信abc＠163.com", ["email:abc＠163.com"]),
     ("110105 19491231 002X", ["id:110105 19491231 002X"]), ("热线400-820-8820", ["phone:400-820-8820"]), ("+1 283 282 3829", ["phone:+1 283 282 3829"]), ("+1 (283) 282-3829", ["phone:+1 (283) 282-3829"]),
-    ("+44 20 7946 0958", ["phone:+44 20 7946 0958"]), ("电话+86 10 6234 5678", ["phone:+86 10 6234 5678"]), ("服务器192.168.0.1的日志", ["ip:192.168.0.1"]), ("a.b@icon.com.cn", ["email:a.b@icon.com.cn"])])
+    ("+44 20 7946 0958", ["phone:+44 20 7946 0958"]), ("713/853-5620 or (713)  853-3399", ["phone:713/853-5620", "phone:(713)  853-3399"]), ("电话+86 10 6234 5678", ["phone:+86 10 6234 5678"]), ("服务器192.168.0.1的日志", ["ip:192.168.0.1"]), ("the 10.0.0.5 segment", ["ip:10.0.0.5"]), ("卡6222021001123456789", ["card:6222021001123456789"]), ("a.b@icon.com.cn", ["email:a.b@icon.com.cn"])])
 def test_personal_data_is_found(text, found):
     assert [f"{kind}:{text[start:end]}" for kind, start, end in find_personal(text)] == found
 
@@ -274,14 +274,14 @@ def test_personal_data_is_found(text, found):
                                   "110105194912310021", "4111 1111 1111 1112", "1234567890", "3.14159265358979", "978-7-302-12345-6", "user@localhost", "@decorator", "a @ b.com", "13812345678901",
                                   "0.123-456-7890", "12345678901234567890123456", "#13812345678a", "10.1000/182", "f(1, 2)-345-6789",
                                   "icon@2x.png", "image@2x.jpeg", "logo@3x.webp 2x", "100-200-3000", "1+1=2 +1 234 567", "+12 345", "Fig. 1.2.3.4", "Figure 1.2.3.4", "Section 1.2.3.4", "见图1.2.3.4",
-                                  "第1.2.3.4节", "§ 1.2.3.4", "110105 19491231 0029", "１２３４５６７８９０", "8612800138000", "x @ y"])
+                                  "第1.2.3.4节", "§ 1.2.3.4", "110105 19491231 0029", "１２３４５６７８９０", "8612800138000", "x @ y", "curve manager(2.1.0.15)", "ver:1.0.0.0", "/20180718131801992.jpg", "toutiao.com/group/6763070998347514371/"])   # a version, a time, an id: Luhn's sum holds
 def test_what_only_looks_personal_stays(text): assert find_personal(text) == []
 
 
 def test_masking_counts_and_drops():
-    docs = documents(["a@b.com and c@d.org", "clean text", "1.1.1.1"])
+    docs = documents(["a@b.com and c@d.org", "clean text", "93.184.216.34"])
     kept, report = run_steps([mask_personal(kinds=["email"])], docs)
-    assert [doc.text for doc in kept] == ["[EMAIL] and [EMAIL]", "clean text", "1.1.1.1"] and report.steps[1].found == {"email": 2} and report.steps[1].changed == 1
+    assert [doc.text for doc in kept] == ["[EMAIL] and [EMAIL]", "clean text", "93.184.216.34"] and report.steps[1].found == {"email": 2} and report.steps[1].changed == 1
     kept, report = run_steps([mask_personal(most=1), change(str.upper)], docs)
     assert [doc.text for doc in kept] == ["CLEAN TEXT", "[IP]"] and report.removed[0].text == docs[0].text and report.steps[1].found == {"email": 2, "ip": 1} and not report.steps[2].found
 

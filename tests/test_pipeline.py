@@ -416,6 +416,25 @@ def test_a_file_named_twice_is_read_once(tmp_path):
     assert run_pipeline(tmp_path/"out", [EXACT, NEAR], tmp_path/"unique")["documents"] == 2
 
 
+@pytest.mark.parametrize("twin", ["name", "names[i - 1]"])
+def test_twins_in_a_circle_are_one_line(source, tmp_path, monkeypatch, twin):
+    "A step of another program that drops every document for another one, which is dropped too: nothing waits for an end that never comes."
+    (tmp_path/"round.py").write_text("from lmnb.dedup import Exact\nclass Round(Exact):\n    def reduce(self, rows):\n        names = [name for name, *_ in rows]\n"
+                                     f"        return {{name: dict(fate='dropped', reason='round', twin={twin}) for i, name in enumerate(names)}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("round", None)
+    with pytest.raises(CorruptError, match="goes for it") as error: run_pipeline(source, [["round:Round", {}]], tmp_path/"out")
+    assert "\n" not in str(error.value) and not (tmp_path/"out/manifest.json").exists()
+
+
+def test_a_folder_that_names_itself_as_its_source_is_one_line(undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path/"theirs")
+    manifest = read_json(tmp_path/"theirs/manifest.json")
+    for shard in manifest["shards"]: shard["piece"] = {"form": "documents", "file": "documents-00000.jsonl", "start": 0, "end": 10, "bytes": 10}
+    (tmp_path/"theirs/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CorruptError, match="circle"): fate(tmp_path/"theirs", next(iter(search(tmp_path/"theirs", "word7"))).id)
+
+
 def test_a_manifest_cannot_run_anything(undisturbed, tmp_path):
     "A folder from elsewhere names the steps of its run: only lmnb's own are called again."
     shutil.copytree(undisturbed, tmp_path/"theirs")

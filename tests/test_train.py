@@ -292,10 +292,12 @@ def test_muon_takes_each_gate_by_itself(tmp_path):
     run = Run(tmp_path, lm_config("lstm", carry=True), TOKENIZER, TEXT, TEXT, Recipe(steps=4, optimizer="muon"))
     muon = next(optimizer for optimizer in run.optimizers if isinstance(optimizer, Muon))
     assert {id(p) for group in muon.param_groups for p in group["params"]} == {id(p) for name, p in run.model.named_parameters() if "weight_" in name and "layers" in name}
-    stacked = torch.nn.Parameter(torch.zeros(12, 3))
-    stacked.grad = torch.randn(12, 3)
+    torch.manual_seed(0)
+    stacked = torch.nn.Parameter(torch.zeros(64, 16))
+    stacked.grad = torch.randn(64, 16)*torch.tensor([1.0, 10, 0.1, 3]).repeat_interleave(16)[:, None]
     Muon([{"params": [stacked], "gates": 4}], lr=1.0).step()
-    for gate, grad in zip(stacked.detach().chunk(4), stacked.grad.chunk(4)): torch.testing.assert_close(gate, -orthogonalize(grad[None])[0], rtol=0, atol=0.05)      # bfloat16
+    for gate, grad in zip(stacked.detach().chunk(4), stacked.grad.chunk(4)):            # bfloat16: not to the last digit
+        assert torch.cosine_similarity(-gate.flatten(), orthogonalize(grad[None]).flatten(), dim=0) > 0.999 and abs(gate.norm() - 16**0.5) < 1
     before = run.model.backbone.layers[0][0].weight_hh_l0.detach().clone()
     run.advance()
     assert not torch.equal(before, run.model.backbone.layers[0][0].weight_hh_l0)

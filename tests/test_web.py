@@ -166,7 +166,7 @@ def site():
     server.daemon_threads, server.log, server.answers = True, [], {}
     server.url = f"http://127.0.0.1:{server.server_port}"
     server.paths = lambda: [path for path, _, _ in server.log]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
     yield server
     server.shutdown(); server.server_close()
 
@@ -183,7 +183,7 @@ def named(site, monkeypatch):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (site.points_to.pop(0) if len(site.points_to) > 1 else site.points_to[0], port))]
     wide = ThreadingHTTPServer(("127.0.0.2", site.server_port), Site)
     wide.daemon_threads, wide.log, wide.answers = True, site.log, site.answers
-    threading.Thread(target=wide.serve_forever, daemon=True).start()
+    threading.Thread(target=wide.serve_forever, args=(.02,), daemon=True).start()
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.2" or public(address))
     site.name = f"http://site.test:{site.server_port}"
@@ -360,7 +360,7 @@ def test_https_asks_for_the_name_and_checks_it(named, tmp_path, monkeypatch):
     safe = ThreadingHTTPServer(("127.0.0.2", 0), Site)
     safe.daemon_threads, safe.log, safe.answers = True, named.log, {"/a": (200, {}, b"over TLS")}
     safe.socket = context.wrap_socket(safe.socket, server_side=True)
-    threading.Thread(target=safe.serve_forever, daemon=True).start()
+    threading.Thread(target=safe.serve_forever, args=(.02,), daemon=True).start()
     try:
         with pytest.raises(InputError, match="CERTIFICATE_VERIFY_FAILED"): quick(allow_private=False, tries=1).fetch(f"https://site.test:{safe.server_port}/a")
         monkeypatch.setattr(web, "_tls", lambda: ssl.create_default_context(cafile=certificate))

@@ -1,22 +1,24 @@
 """Cleaning, measured on real text: language id, segmentation, what the rules drop of good text, personal data, the quality model, cost of each step.
 
     LMNB_DATA=... python tests/bench/clean.py                 all parts, rows into results.jsonl
-    LMNB_DATA=... python tests/bench/clean.py --only speed    one part: language, segment, rules, quality, speed
+    LMNB_DATA=... python tests/bench/clean.py --only speed    one part: language, segment, rules, personal, quality, speed
     LMNB_DATA=... python tests/bench/clean.py --dry-run       show the rows, write none
 
 Language id: odd lines of the Universal Declaration, each line a text, over the languages that py3langid knows. Segmentation: F1 over words on the
 SIGHAN 2005 test sets, forward maximum match with the training words beside jieba as it comes. Rules: the share of good text that a rule set drops
-(a loss), on paragraphs and pages of encyclopedias, abstracts, news and novels. Speed: one process, one core; 4 kB pieces of WikiText-2 and of a novel.
+(a loss), on paragraphs and pages of encyclopedias, abstracts, news and novels. Personal data: what is found where nobody's can be (all of it is false), and
+where it is (each hit is printed, to be read). Speed: one process, one core; 4 kB pieces of WikiText-2 and of a novel.
 """
-import argparse, gzip, json, os, sys, time, zipfile
+import argparse, gzip, json, os, re, sys, tarfile, time, zipfile
 from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 from common import append_row
-from lmnb.clean import CANDIDATES, RULES, language_of, run_steps, sift, step_of, steps_of, tidy_space, train_quality, units
+from lmnb.clean import CANDIDATES, RULES, find_personal, language_of, run_steps, sift, step_of, steps_of, tidy_space, train_quality, units
 from lmnb.collect import Document, load_dataset
+from lmnb.web import article
 
 BENCH = "Cleaning"
 CODES = dict(pair.split("=") for pair in """afr=af amh=am arb=ar azj_latn=az bel=be bul=bg ben=bn bre=br bos_latn=bs cat=ca ces=cs cym=cy dan=da deu=de deu_1901=de
@@ -40,6 +42,9 @@ def language_rows(data, row):
     long = [(line, code) for line, code in odd if len(line) >= 20]
     row(f"{len(every)} languages, odd lines of 20 characters and more", "accuracy", share(long, every), n=len(long), unit="%")
     row(f"{len(every)} languages, every odd line, headings too", "accuracy", share(odd, every), n=len(odd), unit="%")
+    groups = {}
+    for line, code in odd: groups.setdefault(re.sub(r"[\d\W]+", "", line).lower(), Counter())[code] += 1
+    row(f"{len(every)} languages, every odd line: the most that letters alone can tell", "accuracy", 100*sum(max(found.values()) for found in groups.values())/len(odd), n=len(odd), unit="%")
     default = [(line, code) for line, code in long if code in CANDIDATES]
     row(f"the {len({c for _, c in default})} of the default list, odd lines of 20 and more", "accuracy", share(default, CANDIDATES), n=len(default), unit="%")
 
@@ -123,6 +128,34 @@ def rules_rows(data, row):
             print("   ", dict(why.most_common(4)), flush=True)
 
 
+def pages(path):
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(".html"): yield archive.extractfile(member).read().decode("utf-8", "replace")
+
+
+def personal_rows(data, row):
+    "Three kinds of text: in the first nobody's address can stand; in the second it may; the third is full of them."
+    read = lambda *names: [unzip(data / name) for name in names]
+    nobody = {"two classical novels (Chinese)": read("lm_zh_novels/hongloumeng.txt.gz", "lm_zh_novels/sanguoyanyi.txt.gz"), "headlines (Chinese)": read("topic_thucnews/train10k.txt.gz", "topic_thucnews/test.txt.gz"),
+              "encyclopedia (Chinese)": read("qa_cmrc2018/train.json.gz", "qa_cmrc2018/dev.json.gz"), "abstracts (Chinese)": read("sum_csl_title/dev.tsv.gz", "sum_csl_title/test.tsv.gz"),
+              "encyclopedia (English)": read("lm_wikitext2/train.txt.gz"), "news (English)": [json.loads(line)["text"] for line in unzip(data / "topic_bbc/bbc.jsonl.gz").splitlines()]}
+    somebody = {"reviews (Chinese)": read(*(f"sent_chnsenticorp/{part}.tsv.gz" for part in ("train", "dev", "test"))), "source of 60 news pages (Chinese)": list(pages(data / "web_zh_news_pages/pages.tar.gz")),
+                "articles of 60 news pages (Chinese)": [article(page)[0] or "" for page in pages(data / "web_zh_news_pages/pages.tar.gz")], "articles of 181 pages (English)": [article(page)[0] or "" for page in pages(data / "web_article_extraction/html.tar.gz")],
+                "business mail (English)": [json.loads(line)["body"] for line in unzip(data / "sum_aeslc/dev.jsonl.gz").splitlines()]}
+    for title, texts in {**nobody, **somebody}.items():
+        hits = [(kind, text[start:end], " ".join(text[max(0, start - 25):end + 15].split())) for text in texts for kind, start, end in find_personal(text)]
+        count = Counter(kind for kind, *_ in hits)
+        row(f"personal data, {title}", "false hits" if title in nobody else "hits", len(hits), n=sum(map(len, texts)))
+        if hits: print("   ", dict(count), *(f"\n      {kind}: {around}" for kind, _, around in dict.fromkeys(hits)), flush=True)
+    mail = "\n".join(somebody["business mail (English)"])
+    for name, loose, kind in (("e-mail addresses", r"[^\s<>()\[\]:;,\"']+@[\w-]+(?:\.[\w-]+)+", "email"), ("phone numbers", r"(?<![\d/.-])(?:\(\d{3}\)|\d{3})[ ./-]{1,3}\d{3}[ .-]{1,3}\d{4}(?![\d-])", "phone")):
+        wanted, found = [match.span() for match in re.finditer(loose, mail)], [(start, end) for what, start, end in find_personal(mail) if what == kind]
+        missed = [mail[a:b] for a, b in wanted if not any(start < b and a < end for start, end in found)]
+        row(f"personal data, business mail (English): of {name} in the loosest sense", "found", 100*(1 - len(missed)/len(wanted)), n=len(wanted), unit="%")
+        print("    missed", dict(Counter(missed).most_common(12)), flush=True)
+
+
 def quality_rows(data, row):
     "Trained on WikiText-2 against interface strings (English) and CMRC against the same (Chinese); tested on pages of elsewhere."
     strings = load_dataset("translate_en_zh").parts["train"]
@@ -164,7 +197,7 @@ def best(work, times=3):
     return min(found)
 
 
-PARTS = {"language": language_rows, "segment": segment_rows, "rules": rules_rows, "quality": quality_rows, "speed": speed_rows}
+PARTS = {"language": language_rows, "segment": segment_rows, "rules": rules_rows, "personal": personal_rows, "quality": quality_rows, "speed": speed_rows}
 
 
 def main():
