@@ -390,7 +390,8 @@ def _ray(workers, address):
     ray = need("ray", "ray")
     here = dict(address=address) if address else dict(num_cpus=workers, include_dashboard=False, _temp_dir=None)
     try: ray.init(log_to_driver=False, logging_level="ERROR", **here)
-    except (ConnectionError, RuntimeError, ValueError) as error: raise UsageError(f"no Ray at {address or 'this machine'}: {str(error).splitlines()[0]}") from error
+    except Exception as error:   # a plain one where the machine is too busy to start it
+        raise UsageError(f"no Ray at {address or 'this machine'}: {str(error).splitlines()[0]}") from error
     try: yield partial(_on_ray, ray)
     finally: ray.shutdown()
 

@@ -149,6 +149,9 @@ def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right
         word_K, log_times_K = draw_words(K, model.config.vocab_size, ids_BT.device)
         logits_BTK, state = model(ids_BT, **context, among=(word_K, target_BT.clamp(min=0)))
         found = sampled_loss(logits_BTK, word_K, log_times_K, target_BT)
+    elif torch.is_grad_enabled():        # training: no table of logits, and nobody asks how many were right
+        total, state = model(ids_BT, **context, target_BT=target_BT)
+        found = total, batch.count, 0
     else:
         logits_BTV, state = model(ids_BT, **context)
         found = token_loss(logits_BTV, target_BT)
