@@ -121,7 +121,8 @@ class Muon(torch.optim.Optimizer):
                 average = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in stack]
                 torch._foreach_lerp_(average, [p.grad for p in stack], 1 - group["momentum"])
                 ahead = torch.stack([whole(p.grad.lerp(a, group["momentum"])) for p, a in zip(stack, average)])
-                update = orthogonalize(ahead)*group["lr"]*max(1, rows/columns)**0.5
+                high = rows//group["gates"]
+                update = orthogonalize(ahead.view(-1, high, columns)).view_as(ahead)*group["lr"]*max(1, high/columns)**0.5
                 torch._foreach_sub_(stack, [slice_like(u, p) for u, p in zip(update.unbind(0), stack)])
 
 # %% ../nbs/32_train.ipynb #c017
