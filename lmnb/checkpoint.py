@@ -36,6 +36,7 @@ class TaskConfig(Plain):
     target_length: int = Field(64, ge=1, le=1_000_000)     # most tokens that are written
     carry: bool = False                                    # a language model whose state is carried over cuts
     candidates: int = Field(0, ge=0, le=1_000_000)         # words that a training step compares the next one with; 0: all
+    isolate: bool = False                                  # a language model to which each document is a world of its own
     threshold: dict[str, float] = Field({}, max_length=1)  # of a classifier: a label, and the probability from which it is said
 
 class Config(Plain):

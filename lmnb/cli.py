@@ -6,10 +6,10 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'train', 'advise', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened',
-           'apply_to_texts', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of',
-           'prepared', 'stale', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
-           'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'tokenize', 'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line',
+           'texts_of', 'opened', 'apply_to_texts', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer',
+           'topics', 'jobs_of', 'prepared', 'stale', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped',
+           'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -243,19 +243,25 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           threshold: Annotated[bool, typer.Option("--threshold", help="rare labels: choose the line of the rarest on the development part")] = False,
           workers: Annotated[Optional[int], typer.Option(min=0, help="threads that prepare batches meanwhile")] = None,
           shard: Annotated[bool, typer.Option("--shard", help="under torchrun: slices of the model on each process, not copies")] = False,
+          ema: Annotated[Optional[float], typer.Option(help="average the weights, this slowly, such as 0.999")] = None,
+          patience: Annotated[Optional[int], typer.Option(min=1, help="stop after so many scores without a better one")] = None,
+          sample: Annotated[bool, typer.Option("--sample", help="write down a sample of the model's text at each score")] = False,
+          board: Annotated[bool, typer.Option("--tensorboard", help="also write files for TensorBoard (lmnb[tensorboard])")] = False,
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
     from lmnb.collect import load_dataset
     from lmnb.serve import evaluate_run, runs_dir
-    from lmnb.train import fit
+    from lmnb.generate import sample_of
+    from lmnb.train import fit, hooks, tensorboard
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     found, progress, began = load_dataset(data), Progress(), time.monotonic()
     folder = out or runs_dir()/found.name/model
     fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=tokenizer, vocab_size=vocab_size,
         on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed,
-        balance=balance, focal=focal, threshold=threshold or None, workers=workers, shard=shard or None)
+        balance=balance, focal=focal, threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience,
+        on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
@@ -278,6 +284,28 @@ def advise(data: Annotated[str, typer.Option(help="name of a data set, or a file
     if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
     result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
     say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
+
+# %% ../nbs/54_cli.ipynb #c061
+def bench_line(row):   # from lmnb.bench -> text
+    "One preset: tokens per second, and how close that is to what the machine allows."
+    cells = [f"{row[name]:>9,.0f} ({row[name + '_share']:4.0%})" for name in ("train", "fp32", "bf16", "int8")]
+    return f"{row['model']:18}{row['parameters']:>12,}" + "".join(cells) + f"{row['train_megabytes']:9,.0f} MB"
+
+@app.command()
+def bench(model: Annotated[Optional[list[str]], typer.Option(help="a preset; give it again for more; default: all")] = None,
+          batch: Annotated[int, typer.Option(min=1, max=4096, help="texts of a training step")] = 16,
+          length: Annotated[int, typer.Option(min=2, max=8192, help="tokens of a text, and tokens to write")] = 64,
+          vocab_size: Annotated[int, typer.Option(min=100, max=1_000_000, help="tokens in the vocabulary")] = 8192, as_json: Json = False):
+    "How fast each preset trains and writes on this machine, beside the floor: operations over matrix rate, bytes over bandwidth."
+    from lmnb.bench import bench as measured
+    for row in measured(model, batch=batch, length=length, vocab_size=vocab_size):
+        if as_json: say(json.dumps(row))
+        elif "machine" not in row: say(bench_line(row))
+        else:
+            m = row["machine"]
+            say(f"{m['threads']} threads: {m['fp32']/1e9:,.0f} GFLOP/s in float32, " + (f"{m['bf16']/1e9:,.0f} in bfloat16, " if m["bf16"] else "") + f"{m['bandwidth']/1e9:.1f} GB/s from memory")
+            say(f"{'tokens/s (of the floor)':18}{'weights':>7}" + "".join(f"{name:>16}" for name in ("training", "fp32", "bf16", "int8")) + f"{'memory':>12}")
+
 
 # %% ../nbs/54_cli.ipynb #c028
 @app.command()
@@ -359,14 +387,15 @@ def apply_to_texts(name,           # of a run
 @app.command()
 def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
-             most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200, as_json: Json = False):
+             most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200,
+             precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32", as_json: Json = False):
     "Go on with a text."
     from lmnb.generate import Sampling
     from lmnb.serve import demo_stream
     found = opened(checkpoint, "lm")
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition, seed=seed)
     for one in texts_of(prompt):
-        stream = demo_stream(found, prompt=one, sampling=sampling, most=most)
+        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision)
         if as_json: say(json.dumps({"prompt": one, "result": "".join(stream)}, ensure_ascii=False)); continue
         say(one, nl=False)
         for piece in stream: say(piece, nl=False)

@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'MARKERS', 'DASHES', 'WORDS', 'FONT', 'FATES', 'SIGNS', 'PARTS', 'BOX', 'TINTS', 'architecture_of', 'word',
            'styled', 'learning_curves', 'whiskers', 'log_axis', 'quality_against', 'score_bars', 'probabilities',
            'heat_map', 'confusion', 'attention_map', 's_curve', 'step_bars', 'length_bars', 'count_bars', 'visible',
-           'marked', 'changes', 'side_by_side', 'pieces_in', 'coloured_pieces']
+           'marked', 'changes', 'side_by_side', 'pieces_in', 'coloured_pieces', 'rate_curve']
 
 # %% ../nbs/50_figures.ipynb #c002
 import html, math, re
@@ -31,6 +31,7 @@ WORDS = {
     "dev_loss": "loss on unseen text (nats per token)", "probability": "probability",
     "predicted": "predicted", "true": "true", "source": "read", "target": "written", "share": "share of the true class",
     "similarity": "similarity of two texts", "candidate": "chance to be compared", "baseline": "baseline",
+    "rate": "learning rate", "train_loss": "loss of the batch (nats per target)", "each_step": "each step", "smoothed": "smoothed",
     "lower": "lower is better", "higher": "higher is better", "attention": "attention",
     "same": "kept as it was", "changed": "kept, changed", "dropped": "dropped", "quarantined": "quarantined", "documents": "documents", "characters": "length in characters, at least", "threshold": "threshold",
 }
@@ -310,3 +311,16 @@ def coloured_pieces(pieces,          # (text of the piece; its id, or None for t
         if id is None: spans.append(shown); continue
         spans.append(f'<span title="{int(id)}" style="{frame}background:{TINTS[number % 4]};border-radius:3px">{shown}</span>')
     return "".join(spans) + ("…" if len(pieces) > most else "")
+
+# %% ../nbs/50_figures.ipynb #t02
+def rate_curve(rates, losses,     # one each per step
+               *,
+               smooth=(),         # the same losses, smoothed
+               suggested=None,    # a rate, the dashed line
+               words:dict=None,   # titles in another language
+               ):                 # -> plotly figure
+    "The loss over a growing learning rate."
+    figure = go.Figure(go.Scatter(x=list(rates), y=list(losses), mode="markers", name=word(words, "each_step"), marker={"color": "#b9c0ca", "size": 5}))
+    if len(smooth): figure.add_scatter(x=list(rates), y=list(smooth), mode="lines", name=word(words, "smoothed"), line={"color": "#0072B2", "width": 2.5})
+    if suggested is not None: figure.add_vline(x=suggested, line={"color": COLOURS["baseline"], "dash": "dash", "width": 1.5})
+    return styled(figure, x=word(words, "rate"), y=word(words, "train_loss")).update_xaxes(type="log")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOTHING', 'UNIT', 'TASKS', 'Batch', 'Task', 'LanguageModel', 'lm_batch', 'carried_pieces', 'draw_words',
-           'sampled_loss', 'token_loss', 'Classify', 'label_logits', 'class_weights', 'uneven_loss', 'encode_unit',
-           'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'Rewrite', 'user_units', 'Chat', 'task_of',
-           'task_for', 'label_probabilities', 'best_threshold', 'decide', 'predict_labels', 'tune_threshold']
+           'sampled_loss', 'token_loss', 'apart', 'alone', 'Classify', 'label_logits', 'class_weights', 'uneven_loss',
+           'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'Rewrite', 'user_units', 'Chat',
+           'task_of', 'task_for', 'label_probabilities', 'best_threshold', 'decide', 'predict_labels', 'tune_threshold']
 
 # %% ../nbs/31_task.ipynb #c002
 import math, re
@@ -143,14 +143,18 @@ def carried_pieces(stream,            # 1-D int64 tensor
 @patch
 def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right, state
     "Every position is asked for the token that follows."
-    ids_BT, K = batch.inputs["ids_BT"], self.config.candidates
+    ids_BT, target_BT, K, context = batch.inputs["ids_BT"], batch.target, self.config.candidates, {"state": state}
+    if self.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT)
     if model.training and 0 < K < model.config.vocab_size:
         word_K, log_times_K = draw_words(K, model.config.vocab_size, ids_BT.device)
-        logits_BTK, state = model(ids_BT, state=state, among=(word_K, batch.target.clamp(min=0)))
-        found = sampled_loss(logits_BTK, word_K, log_times_K, batch.target)
+        logits_BTK, state = model(ids_BT, **context, among=(word_K, target_BT.clamp(min=0)))
+        found = sampled_loss(logits_BTK, word_K, log_times_K, target_BT)
+    elif torch.is_grad_enabled():        # training: no table of logits, and nobody asks how many were right
+        total, state = model(ids_BT, **context, target_BT=target_BT)
+        found = total, batch.count, 0
     else:
-        logits_BTV, state = model(ids_BT, state=state)
-        found = token_loss(logits_BTV, batch.target)
+        logits_BTV, state = model(ids_BT, **context)
+        found = token_loss(logits_BTV, target_BT)
     return *found, state if self.config.carry else None
 
 def draw_words(K:int,      # how many
@@ -172,11 +176,28 @@ def sampled_loss(logits_BTK, word_K, log_times_K, target_BT):   # logits with th
     asked = target != NOTHING
     return nats[asked].sum(), int(asked.sum()), 0
 
-def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how many were right
+def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how many were right (0 while gradients are taken: nobody asks)
     "Cross-entropy over the targets that are asked for."
     logits, target = logits_BTV.flatten(0, -2).float(), target_BT.flatten()
     asked = target != NOTHING
-    return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), int(((logits.argmax(-1) == target) & asked).sum())
+    right = 0 if torch.is_grad_enabled() else int(((logits.argmax(-1) == target) & asked).sum())
+    return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), right
+
+# %% ../nbs/31_task.ipynb #t202
+def apart(ids_BT):   # packed rows -> index_PT into the flattened ids, mask_PT: one row for each piece of a document
+    "Where each document's pieces stand; `<eos>` opens a new one."
+    new_BT = ids_BT == EOS
+    new_BT[:, 0] = True
+    start_P = new_BT.flatten().nonzero()[:, 0]
+    length_P = torch.diff(start_P, append=start_P.new_tensor([ids_BT.numel()]))
+    step_T = torch.arange(int(length_P.max()), device=ids_BT.device)
+    mask_PT = step_T < length_P[:, None]
+    return (start_P[:, None] + step_T)*mask_PT, mask_PT
+
+def alone(ids_BT, target_BT):   # a packed batch -> ids_PT, target_PT, {"mask_BT": mask_PT}
+    "A packed batch with each document in a row of its own."
+    index_PT, mask_PT = apart(ids_BT)
+    return ids_BT.flatten()[index_PT], target_BT.flatten()[index_PT].masked_fill(~mask_PT, NOTHING), {"mask_BT": mask_PT}
 
 # %% ../nbs/31_task.ipynb #c014
 class Classify(Task):

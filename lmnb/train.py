@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['GATES', 'STATE', 'FACTS', 'RECIPES', 'ARCHITECTURES', 'SPECIAL', 'INPUTS', 'KNOWN', 'Recipe', 'rate_at', 'fast_bf16',
-           'bf16_pays', 'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'Loss', 'Run', 'join',
-           'dice', 'out_of_memory', 'same_run', 'merit', 'stop_flag', 'train', 'go_back', 'clear_after',
-           'mend_pointers', 'set_threshold', 'read_metrics', 'hint', 'plan', 'recipe_of', 'text_of', 'fit']
+           'bf16_pays', 'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'compiling',
+           'set_up_blocks', 'Loss', 'Run', 'join', 'dice', 'out_of_memory', 'same_run', 'merit', 'stop_flag', 'hooks',
+           'tensorboard', 'train', 'go_back', 'clear_after', 'mend_pointers', 'set_threshold', 'read_metrics', 'hint',
+           'plan', 'recipe_of', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
-import json, math, os, signal, threading, time
+import json, math, os, shutil, signal, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from difflib import get_close_matches
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 import numpy as np
@@ -21,13 +24,14 @@ import torch
 from torch import nn
 from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
+from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
-from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, patch, pick_device, read_json, write_atomic
+from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, need, patch, pick_device, read_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
 from .models.base import State
 from .models.heads import build_model
-from .models.transformer import balance
+from .models.transformer import Block, balance
 from .models.zoo import preset
 from .task import task_of, tune_threshold
 from .tokenize import Tokenizer
@@ -48,7 +52,11 @@ class Recipe(Plain):
     decay: float = Field(0.5, ge=0, le=1)                     # share of the run in which it falls
     schedule: Literal["linear", "cosine"] = "linear"          # how it falls; decay=0: not at all
     clip: float = Field(1.0, gt=0, le=10**6)                  # longest gradient
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    ema: float = Field(0.0, ge=0, lt=1)                       # how slowly averaged weights follow, such as 0.999; 0: no average
+    patience: int | None = Field(None, ge=1, le=10_000)       # so many scores in a row without a better one end the run
+    compile: Literal["auto", "on", "off"] = "auto"            # a Transformer's blocks; auto: on a graphics card
+    recompute: bool = False                                   # a Transformer's blocks are computed twice: less memory, more time
     balance: Literal["none", "weights", "sampling"] = "none"  # of a classifier's rare labels, see chapter 31
     focal: float = Field(0.0, ge=0, le=10)                    # gamma of the focal loss; 0: plain cross-entropy
     threshold: bool = False                                   # of a classifier: move the line of the rarest label to where F1 on the development part is largest
@@ -79,9 +87,11 @@ def bf16_pays(device, model):   # -> bool
     return fast_bf16(device) and (device.type == "cuda" or model.config.architecture in ("transformer", "lstm", "mingru"))
 
 def precision_context(recipe, device, model):   # -> a function that makes the context manager
-    "Autocast to bfloat16, or nothing."
-    use = recipe.precision == "bf16" or (recipe.precision == "auto" and bf16_pays(device, model))
-    return (lambda: torch.autocast(device.type, torch.bfloat16)) if use else nullcontext
+    "Autocast to a shorter format, or nothing."
+    kind = recipe.precision
+    if kind == "auto": kind = "bf16" if bf16_pays(device, model) else "fp32"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
+    return nullcontext if dtype is None else lambda: torch.autocast(device.type, dtype)
 
 # %% ../nbs/32_train.ipynb #c014
 def orthogonalize(G_NDE, steps:int=5):   # -> the same shape, singular values near one
@@ -111,7 +121,8 @@ class Muon(torch.optim.Optimizer):
                 average = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in stack]
                 torch._foreach_lerp_(average, [p.grad for p in stack], 1 - group["momentum"])
                 ahead = torch.stack([whole(p.grad.lerp(a, group["momentum"])) for p, a in zip(stack, average)])
-                update = orthogonalize(ahead)*group["lr"]*max(1, rows/columns)**0.5
+                high = rows//group["gates"]
+                update = orthogonalize(ahead.view(-1, high, columns)).view_as(ahead)*group["lr"]*max(1, high/columns)**0.5
                 torch._foreach_sub_(stack, [slice_like(u, p) for u, p in zip(update.unbind(0), stack)])
 
 # %% ../nbs/32_train.ipynb #c017
@@ -134,6 +145,25 @@ def with_top(optimizers):   # list of torch optimizers -> the same list
     for optimizer in optimizers:
         for group in optimizer.param_groups: group["top"] = group["lr"]
     return optimizers
+
+# %% ../nbs/32_train.ipynb #t102
+def compiling(recipe, device):   # -> bool
+    "Whether blocks are compiled; raises `UsageError` where the compiler that was asked for is missing."
+    if recipe.compile == "auto": return device.type == "cuda" and find_spec("triton") is not None
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    if recipe.compile == "on" and device.type == "cpu" and not any(name and shutil.which(name) for name in names):
+        raise UsageError("compile='on' needs a C++ compiler on a processor: install g++ or clang, or leave compile='off'")
+    return recipe.compile == "on"
+
+def set_up_blocks(model,    # changed in place
+                  recipe,   # its `recompute` and `compile`
+                  device,   # of the model
+                  ):
+    "Recompute or compile the blocks of a Transformer, in place; its weights and their names stay."
+    compiled = compiling(recipe, device)
+    for block in (module for module in model.modules() if isinstance(module, Block)):
+        if recipe.recompute: block.forward = partial(recomputed, block.forward, use_reentrant=False)
+        if compiled: block.compile()
 
 # %% ../nbs/32_train.ipynb #c019
 class Loss(nn.Module):
@@ -160,13 +190,17 @@ class Run:
         if len(self.dev) == 0: raise InputError("there is nothing to choose the best checkpoint by: the development part is empty, give more data")
         self.task.prepare(self.examples, recipe)
         self.model = build_model(config.model, seed=recipe.seed).to(self.device).train()
+        set_up_blocks(self.model, recipe, self.device)
         if recipe.batch < self.ranks.world: raise UsageError(f"a batch of {recipe.batch} cannot be shared by {self.ranks.world} ranks: give a larger --batch")
         self.loss = spread(Loss(self.model, self.task), self.ranks, shard=recipe.shard, uneven=config.model.experts > 0)
         self.optimizers = optimizers(self.model, recipe)
         self.cast = precision_context(recipe, self.device, self.model)
-        self.step, self.tokens, self.seconds, self.state, self.best = 0, 0, 0.0, None, None
+        self.step, self.tokens, self.seconds, self.length, self.state, self.best = 0, 0, 0.0, 0.0, None, None
         self.parts, self.window, self.due = recipe.accumulate, [], False     # losses since the last score; is one due at this very step?
         self.saved, self.saved_at = None, 0.0                                # the last saved step, and its seconds
+        self.scale, self.calm = (2.0**16 if recipe.precision == "fp16" else 1.0), 0      # of the loss, and good steps since it was changed
+        self.average = [p.detach().clone() for p in self.model.parameters()] if recipe.ema else []
+        self.stale, self.on_score = 0, None                                  # scores since the best one; a function of (run, row), see `look`
         self.own, self.ahead, self.pool = threading.local(), {}, None
 
     @property
@@ -175,6 +209,11 @@ class Run:
         if self.recipe.steps: return self.recipe.steps
         if self.recipe.epochs: return max(1, math.ceil(self.recipe.epochs*self.task.per_epoch(self.examples, self.recipe.batch)))
         return None if self.recipe.minutes else 1000
+
+    @property
+    def enough(self):
+        "Whether patience is at its end."
+        return self.recipe.patience is not None and self.stale >= self.recipe.patience
 
     @property
     def progress(self):
@@ -212,7 +251,7 @@ def gradients(self:Run, batch, state):   # a Batch, the carried state or None ->
         before = state if state is None or index is None else state.reorder(index)
         with last_sends(self.loss, number == n):
             with self.cast(): follow, loss, _, left = self.loss(piece, before)
-            if count: (follow*weight/count).backward()
+            if count: (follow*(self.scale*weight/count)).backward()
         total, after = total + loss.item()*weight/world, after + [left]
     self.state = after[0] if len(after) == 1 or after[0] is None else join(after)
     return total, count
@@ -242,6 +281,19 @@ def fitting(self:Run, batch, state):   # as `gradients`
         self.parts *= 2                                     # outside the handler, where the failed step's tensors are gone
         for optimizer in self.optimizers: optimizer.zero_grad(set_to_none=True)
 
+# %% ../nbs/32_train.ipynb #t103
+@patch
+def unscale(self:Run):   # -> whether the gradients can be used
+    "Divide the scale of a float16 run out of its gradients; halve it where they overflowed, double it after a thousand good steps."
+    if self.recipe.precision != "fp16": return True
+    found = [p.grad for p in self.model.parameters() if p.grad is not None]
+    torch._foreach_div_(found, self.scale)
+    fine = bool(torch.stack(torch._foreach_norm(found)).isfinite().all())
+    self.calm = self.calm + 1 if fine else 0
+    if fine and self.calm % 1000 == 0: self.scale *= 2
+    if not fine: self.scale /= 2
+    return fine or self.scale < 1            # no scale is small enough: then it is an error like any other
+
 # %% ../nbs/32_train.ipynb #c023
 @patch
 def advance(self:Run):   # -> mean loss of the batch, in nats per target
@@ -251,15 +303,54 @@ def advance(self:Run):   # -> mean loss of the batch, in nats per target
     state = None if batch.fresh or self.state is None else self.state.detach()
     total, count = self.fitting(batch, state)
     total = together(self.ranks, total)[0]
-    length = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip))
+    usable = self.unscale()
+    self.length = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)).item()      # before it was clipped
     value = total/max(count, 1)
-    if not (math.isfinite(value) and math.isfinite(length.item())):
-        raise NonFiniteError(f"the loss is {value} (gradient {length.item()}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
+    if not math.isfinite(value) or (usable and not math.isfinite(self.length)):
+        raise NonFiniteError(f"the loss is {value} (gradient {self.length}) at step {self.step}, examples {list(batch.rows)[:8]}: lower the learning rate (now {self.recipe.rate*factor:.2g}) or look at these examples")
     for optimizer in self.optimizers:
         for group in optimizer.param_groups: group["lr"] = group["top"]*factor
-        optimizer.step(); optimizer.zero_grad(set_to_none=True)
+        if usable: optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     self.step += 1; self.tokens += count
+    self.follow()
     return value
+
+# %% ../nbs/32_train.ipynb #t105
+@patch
+def follow(self:Run):
+    "Let the averaged weights follow the trained ones."
+    if not self.average: return
+    keep = min(self.recipe.ema, (1 + self.step)/(10 + self.step))
+    with torch.no_grad(): torch._foreach_lerp_(self.average, list(self.model.parameters()), 1 - keep)
+
+@patch
+@contextmanager
+def averaged(self:Run):   # a context in which the model has its averaged weights, where there are any
+    "Exchange the two copies, and exchange them back."
+    self.exchange()
+    try: yield
+    finally: self.exchange()
+
+@patch
+@torch.no_grad()
+def exchange(self:Run):
+    "The trained weights for the averaged ones, or back."
+    if not self.average: return
+    weights = list(self.model.parameters())
+    trained = [w.clone() for w in weights]
+    torch._foreach_copy_(weights, self.average)
+    torch._foreach_copy_(self.average, trained)
+
+@patch
+@torch.no_grad()
+def take_up(self:Run,
+            tensors,   # of a saved state; the model has the saved weights, which are the averaged ones where there were any
+            ):
+    "Average and trained weights as they were."
+    weights = list(self.model.parameters())
+    if self.average: torch._foreach_copy_(self.average, weights)
+    if "weights.0" in tensors: torch._foreach_copy_(weights, [slice_like(tensors[f"weights.{i}"], w).to(self.device) for i, w in enumerate(weights)])
 
 # %% ../nbs/32_train.ipynb #c025
 STATE = ("state.safetensors", "state.json")
@@ -272,8 +363,9 @@ def keep(self:Run,
     "Save `checkpoints/step-N.state` and `step-N`, then let `last` point there."
     if self.saved == self.step: return
     tensors, facts = self.state_tensors()
-    weights = weights_to_save(self.model)                   # all ranks give their slices, the first one writes
-    if self.ranks.first: self.write(tensors, facts | {"due": due}, weights)
+    with self.averaged():
+        weights = weights_to_save(self.model)               # all ranks give their slices, the first one writes
+        if self.ranks.first: self.write(tensors, facts | {"due": due}, weights)
     wait(self.ranks)
     self.saved, self.saved_at = self.step, self.seconds
 
@@ -295,7 +387,7 @@ def write(self:Run,
     point(self.folder, "last", self.step)
 
 # %% ../nbs/32_train.ipynb #d103
-FACTS = ("step", "tokens", "seconds", "best", "parts", "window")
+FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scale", "calm", "stale")
 
 @patch
 def state_tensors(self:Run):   # -> dict of tensors, dict of facts
@@ -304,6 +396,7 @@ def state_tensors(self:Run):   # -> dict of tensors, dict of facts
     for number, optimizer in enumerate(self.optimizers):
         for index, slot in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": whole(torch.as_tensor(value).detach()).cpu().clone() for name, value in slot.items()}
+    if self.average: tensors |= {f"weights.{i}": whole(p.detach()).cpu().clone() for i, p in enumerate(self.model.parameters())}
     if self.state is not None:
         tensors |= {f"carried.{i}": all_rows(t.detach(), self.ranks, self.recipe.batch).cpu().contiguous().clone() for i, t in enumerate(self.state.tensors)}
         facts["carried"] = [len(self.state.tensors), self.state.length]
@@ -321,6 +414,7 @@ def restore(self:Run,
     same_run(read_config(place), self.config, self.folder)
     load_weights(self.model, place/"model.safetensors")
     tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json")
+    self.take_up(tensors)
     for number, optimizer in enumerate(self.optimizers):
         slots, own = {}, [p for group in optimizer.param_groups for p in group["params"]]
         for key, value in tensors.items():
@@ -359,11 +453,12 @@ def evaluate(self:Run):   # -> dict
     "Save, score the development part, and move `best` if it is better."
     self.keep(due=True)
     self.loss.eval()
-    found = self.task.score(self.model, self.dev, self.loss)
+    with self.averaged(): found = self.task.score(self.model, self.dev, self.loss)
     self.loss.train()
     score = dict(zip(found, together(self.ranks, *(value*self.ranks.first for value in found.values()))))     # the first rank's: all must decide alike
+    self.stale += 1
     if self.best is None or merit(self.config.task.name, score) > merit(self.config.task.name, self.best):
-        self.best = {"step": self.step, **score}
+        self.best, self.stale = {"step": self.step, **score}, 0
         if self.ranks.first: point(self.folder, "best", self.step, loss=score["loss"])
     self.prune()
     return score
@@ -398,7 +493,10 @@ def log(self:Run, **row):
 def look(self:Run):
     "Score, and write down what was found."
     score = self.evaluate()
-    self.log(loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), **{f"dev_{k}": v for k, v in score.items()})
+    row = dict(loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), gradient=self.length, **{f"dev_{k}": v for k, v in score.items()})
+    if self.on_score:
+        with self.averaged(): row |= self.on_score(self, row) or {}
+    self.log(**row)
     self.window, self.due = [], False
 
 # %% ../nbs/32_train.ipynb #c031
@@ -412,6 +510,27 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
     finally:
         for number, handler in before.items(): signal.signal(number, handler)
 
+# %% ../nbs/32_train.ipynb #t107
+def hooks(functions):   # list of functions for `on_score` -> one of them that calls all, or None
+    "Several at once; what they return is put together."
+    def call(run, row):
+        found = {}
+        for function in functions: found |= function(run, row) or {}
+        return found
+    return call if functions else None
+
+def tensorboard(folder):   # for the event files, such as the run's own -> a function for `on_score`
+    "Write every number of a score for TensorBoard (`tensorboard --logdir FOLDER`); raises `UsageError` where it is not installed."
+    need("tensorboard", "tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+    writer = SummaryWriter(str(folder))
+    def write(run, row):
+        if not run.ranks.first: return
+        for name, value in row.items():
+            if isinstance(value, (int, float)): writer.add_scalar(name, value, run.step)
+        writer.flush()
+    return write
+
 # %% ../nbs/32_train.ipynb #c033
 @patch
 def go(self:Run,
@@ -422,7 +541,7 @@ def go(self:Run,
     with stop_flag() as stop:
         if self.due: self.look()
         next_score = 1 + math.floor(self.progress*self.recipe.scores)
-        while self.progress < 1:
+        while self.progress < 1 and not self.enough:
             began = time.perf_counter()
             self.window.append(self.advance())
             spent = self.seconds + time.perf_counter() - began
@@ -449,6 +568,7 @@ def train(folder,                # where the run shall stand
           *,
           resume:bool=False,     # go on with a run that was stopped
           on_step=None,          # progress, as in Run.go
+          on_score=None,         # a function of (run, row) at each score; what it returns (a dict or None) goes into `metrics.jsonl` too
           device=None,           # a torch.device; default: the fastest at hand
           ):                     # -> Path of the run
     "Train a model; raises `UsageError` if the run exists and `resume` is not asked for."
@@ -460,6 +580,7 @@ def train(folder,                # where the run shall stand
     if run.ranks.first:
         for place in (folder, folder/"checkpoints"): tidy(place)
     wait(run.ranks)
+    run.on_score = on_score
     if resume: go_back(run)
     wait(run.ranks)
     if run.ranks.first:
@@ -566,7 +687,7 @@ SPECIAL = {   # (task, preset, architecture or language of the data) -> what dif
 }
 
 # %% ../nbs/32_train.ipynb #c042
-INPUTS = ("length", "target_length", "carry", "candidates")   # of TaskConfig: what the model is given
+INPUTS = ("length", "target_length", "carry", "candidates", "isolate")   # of TaskConfig: what the model is given
 KNOWN = (*Recipe.model_fields, *INPUTS, "tokenizer", "vocab_size")
 
 def hint(name:str):   # -> "did you mean ..."
@@ -587,7 +708,8 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     chosen |= {k: v for k, v in changes.items() if v is not None}
     if any(changes.get(k) for k in ("minutes", "steps")) and not changes.get("epochs"): chosen.pop("epochs", None)
     fields = {k: chosen[k] for k in chosen if k in INPUTS}
-    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm", "mingru")
+    if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm", "mingru") and not fields.get("isolate")
+    if fields.get("carry") and fields.get("isolate"): raise UsageError("carry and isolate exclude each other: a document that is alone carries nothing over")
     return found, fields, recipe_of(chosen), chosen["tokenizer"], chosen["vocab_size"]
 
 def recipe_of(chosen):   # dict of fields, others than Recipe's left out -> Recipe
@@ -609,6 +731,7 @@ def fit(folder,              # where the run shall stand
         data,                # a DataSet, or the name or path of one
         resume:bool=False,   # go on with a run that was stopped
         on_step=None,        # progress, as in Run.go
+        on_score=None,       # as in `train`: samples, TensorBoard, scores of your own
         model_changes:dict=None,   # fields of ModelConfig
         tokenizer=None,      # a ready tokenizer, shared by several models
         **changes,           # fields of Recipe or TaskConfig, `tokenizer_kind`, `vocab_size`
@@ -625,4 +748,4 @@ def fit(folder,              # where the run shall stand
         task=TaskConfig(name=task, labels=labels, languages=list(data.languages), **fields),
         model=preset(model, task=task, vocab_size=tokenizer.vocab_size, outputs=len(labels) if len(labels) > 2 else 1, **(model_changes or {})),
         preset=model, data={"name": data.name, "hash": data.hash, "licence": data.licence}, training=recipe.model_dump())
-    return train(folder, config, tokenizer, rows, data.parts["dev"], recipe, resume=resume, on_step=on_step)
+    return train(folder, config, tokenizer, rows, data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score)

@@ -124,7 +124,7 @@ def test_bad_input_is_one_line_and_a_code(case, bad, monkeypatch):
 def test_help_names_every_command(work):
     code, out, _ = lmnb("--help", cwd=work)
     assert code == 0
-    for name in ("quickstart", "collect", "clean", "dedup", "tokenize", "train", "advise", "evaluate", "compare", "generate", "translate", "classify", "topics", "answer", "summarize", "chat", "app", "lab", "doctor"):
+    for name in ("quickstart", "collect", "clean", "dedup", "tokenize", "train", "advise", "bench", "evaluate", "compare", "generate", "translate", "classify", "topics", "answer", "summarize", "chat", "app", "lab", "doctor"):
         assert f"  {name} " in out, name
 
 
@@ -132,3 +132,12 @@ def test_doctor(work):
     code, out, err = lmnb("doctor", cwd=work)
     assert code == 0, err
     assert "LMNB_HOME" in out and "torch " in out and "app.py" in out
+
+
+def test_bench_prints_how_close_to_the_floor_a_preset_is(work):
+    code, out, _ = lmnb("bench", "--model", "lstm-tiny", "--model", "transformer-tiny", "--batch", 2, "--length", 8, "--vocab-size", 200, "--json", cwd=work)
+    first, *rows = map(json.loads, out.splitlines())
+    assert code == 0 and first["machine"]["fp32"] > 0 and [row["model"] for row in rows] == ["lstm-tiny", "transformer-tiny"]
+    for row in rows: assert all(row[name] > 0 and 0 < row[f"{name}_share"] < 1 for name in ("train", "fp32", "bf16", "int8"))
+    code, _, error = lmnb("bench", "--model", "lstmm", cwd=work)
+    assert code == 2 and "lstmm" in error and len(error.strip().splitlines()) == 1

@@ -1,17 +1,22 @@
 """Runs: resumed is the same as uninterrupted, damage is refused, and every task learns."""
 import json
+import shutil
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from lmnb.checkpoint import Config, TaskConfig, load_checkpoint, open_checkpoint, save_checkpoint
+from lmnb.collect import DataSet
 from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
+from lmnb.generate import sample_of
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
-from lmnb.task import NOTHING, Batch, best_threshold, carried_pieces, class_weights, draw_words, label_probabilities, predict_labels, task_of, uneven_loss
-from lmnb.tokenize import Tokenizer, load_tokenizer
-from lmnb.train import Muon, Recipe, Run, fit, orthogonalize, read_metrics, train
+from lmnb.stability import find_rate
+from lmnb.task import NOTHING, Batch, alone, apart, best_threshold, carried_pieces, class_weights, draw_words, label_probabilities, predict_labels, task_of, uneven_loss
+from lmnb.tokenize import EOS, Tokenizer, load_tokenizer
+from lmnb.train import Muon, Recipe, Run, fit, orthogonalize, plan, read_metrics, tensorboard, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 TOKENIZER = Tokenizer.train("char", [TEXT[0]["text"]])
@@ -42,6 +47,14 @@ def resumed_is_whole(tmp_path, config, tokenizer, rows, recipe):
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     losses = [[row["dev_loss"] for row in read_metrics(tmp_path/name)] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+def task_case(task, architecture):
+    "Configuration, tokenizer and rows of a task."
+    texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
+    tokenizer = Tokenizer.train("word" if task == "answer" else "char", texts)
+    labels = ["bad", "good"] if task == "classify" else []
+    return Config(task=TaskConfig(name=task, labels=labels), model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0)), tokenizer, ROWS[task]
 
 
 SPAM = [{"text": f"win cash number {i}", "label": "spam"} for i in range(4)] + [{"text": f"see you at {i} tonight", "label": "ham"} for i in range(28)]
@@ -105,13 +118,186 @@ def test_an_unknown_option_is_refused_before_anything_is_written(wrong, tmp_path
     assert next(iter(wrong)) in str(error.value) and "\n" not in str(error.value) and not (tmp_path/"run").exists()
 
 
+DOCUMENTS = [{"text": f"{i} cats and {i*i} dogs sat on the mat. 猫和狗。"} for i in range(40)]
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm", "transformer", "bag"])
+def test_isolated_documents_do_not_see_each_other(architecture, tmp_path):
+    "Changing one document changes no loss of another; with the documents as rows of their own the loss is the same."
+    tokenizer = Tokenizer.train("char", [row["text"] for row in DOCUMENTS])
+    config = Config(task=TaskConfig(name="lm", length=30, isolate=True), model=preset(f"{architecture}-tiny", task="lm", vocab_size=tokenizer.vocab_size, dropout=0.0))
+    run = Run(tmp_path, config, tokenizer, DOCUMENTS, DOCUMENTS, Recipe(steps=3, batch=8, precision="fp32"))
+    run.model.double().eval()
+    batch = run.task.batch(run.examples, step=0, size=8, seed=0)
+    ids, target = batch.inputs["ids_BT"], batch.target
+    document = (ids == EOS).cumsum(1)
+    assert (document[:, -1] > 0).any()
+    def losses(ids):
+        index, mask = apart(ids)
+        rows, asked, context = alone(ids, target)
+        logits = run.model(rows, **context)[0]
+        found = torch.full(ids.shape, float("nan"), dtype=torch.float64)
+        found.view(-1)[index[mask]] = torch.nn.functional.cross_entropy(logits[mask], asked[mask], reduction="none")
+        return found
+    changed = torch.where((document == 0) & (ids != EOS), (ids + 1).clamp(max=tokenizer.vocab_size - 1), ids)      # the first document of each row
+    before, after = losses(ids), losses(changed)
+    assert before.isfinite().all()
+    torch.testing.assert_close(after[document > 0], before[document > 0], rtol=0, atol=1e-10)
+    assert not torch.allclose(after[document == 0], before[document == 0])
+
+
+@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(recompute=True)])
+def test_resumed_is_uninterrupted_with_other_arithmetic(changes, tmp_path):
+    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, **changes))
+
+
+def test_resumed_is_uninterrupted_with_isolated_documents(tmp_path):
+    tokenizer = Tokenizer.train("char", [row["text"] for row in DOCUMENTS])
+    config = Config(task=TaskConfig(name="lm", length=30, isolate=True), model=preset("lstm-tiny", task="lm", vocab_size=tokenizer.vocab_size, dropout=0.2))
+    resumed_is_whole(tmp_path, config, tokenizer, DOCUMENTS, Recipe(steps=12, batch=4, rate=0.01, scores=3))
+
+
+def test_recomputed_blocks_keep_less_and_give_the_same_weights(tmp_path):
+    weights, kept = [], []
+    for again in (False, True):
+        run = Run(tmp_path, lm_config("transformer", dropout=0.2), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", recompute=again))
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t): run.advance()
+        run.advance()
+        weights.append([p.detach().clone() for p in run.model.parameters()]); kept.append(sum(sizes))
+    assert all(torch.equal(a, b) for a, b in zip(*weights)) and kept[1] < kept[0]/2, kept
+
+
+def test_a_scale_that_is_too_large_is_halved_and_the_step_left_out(tmp_path):
+    run = Run(tmp_path, lm_config("transformer", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=40, batch=4, rate=0.01, precision="fp16"))
+    run.scale, before = 2.0**120, [p.detach().clone() for p in run.model.parameters()]
+    run.advance()
+    assert run.scale == 2.0**119 and run.step == 1 and all(torch.equal(a, b) for a, b in zip(before, run.model.parameters()))
+    run.scale = 2.0**10
+    losses = [run.advance() for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.5
+    run.calm = 999; run.advance()
+    assert run.scale == 2.0**11
+    with torch.no_grad(): next(run.model.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteError): run.advance()
+
+
+@pytest.mark.parametrize("architecture, changes", [("gru", dict(ema=0.9)), ("transformer", dict(ema=0.99, optimizer="muon")), ("lstm", dict(ema=0.9, accumulate=2, patience=3))])
+def test_resumed_is_uninterrupted_with_averaged_weights(architecture, changes, tmp_path):
+    config = lm_config(architecture, carry=architecture != "transformer", dropout=0.2)
+    resumed_is_whole(tmp_path, config, TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, **changes))
+
+
+def test_the_averaged_weights_are_the_model(tmp_path):
+    "The mean is the formula's; it is what is scored and saved; and training goes on from the other ones."
+    recipe = dict(steps=6, batch=4, rate=0.01, precision="fp32")
+    plain, run = (Run(tmp_path/name, lm_config("gru", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(**recipe, ema=ema)) for name, ema in (("a", 0.0), ("b", 0.8)))
+    mean = [p.detach().clone() for p in plain.model.parameters()]
+    for step in range(1, 7):
+        plain.advance(); run.advance()
+        keep = min(0.8, (1 + step)/(10 + step))
+        mean = [keep*m + (1 - keep)*p.detach() for m, p in zip(mean, plain.model.parameters())]
+    trained = [p.detach().clone() for p in run.model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(trained, plain.model.parameters()))
+    for a, b in zip(run.average, mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    score = run.evaluate()
+    saved = load_checkpoint(tmp_path/"b"/"checkpoints"/"step-6").model
+    for a, b in zip(saved.parameters(), mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert run.task.score(saved, run.dev)["loss"] == pytest.approx(score["loss"], abs=1e-6) != plain.task.score(plain.model, plain.dev)["loss"]
+    assert all(torch.equal(a, b) for a, b in zip(trained, run.model.parameters()))
+
+
+def test_patience_ends_a_run_and_a_resumed_one(tmp_path):
+    noise = [{"text": "".join(TOKENIZER.decode([i]) for i in torch.randint(8, TOKENIZER.vocab_size, (400,), generator=torch.Generator().manual_seed(1)).tolist())}]
+    recipe = Recipe(steps=400, batch=4, rate=0.05, decay=0, scores=40, patience=2)
+    def outcome(name): return [row["dev_loss"] for row in read_metrics(tmp_path/name)]
+    train(tmp_path/"whole", lm_config("gru"), TOKENIZER, noise, TEXT, recipe)
+    losses = outcome("whole")
+    assert len(losses) < 40 and losses[-3] == min(losses)                          # two in a row that were no better
+    assert json.loads((tmp_path/"whole"/"checkpoints"/"best").read_text())["loss"] == min(losses)
+    def stop(facts):
+        if facts["step"] == 10: raise Stopped
+    with pytest.raises(Stopped): train(tmp_path/"parts", lm_config("gru"), TOKENIZER, noise, TEXT, recipe, on_step=stop)
+    for _ in range(2): train(tmp_path/"parts", lm_config("gru"), TOKENIZER, noise, TEXT, recipe, resume=True)      # the second finds it finished
+    assert outcome("parts") == losses
+
+
+@pytest.mark.parametrize("task", ["lm", *ROWS])
+@pytest.mark.parametrize("architecture", ["gru", "transformer"])
+def test_samples_stand_in_the_log_and_change_nothing(task, architecture, tmp_path):
+    config, tokenizer, rows = (lm_config(architecture, carry=architecture == "gru"), TOKENIZER, TEXT) if task == "lm" else task_case(task, architecture)
+    losses = []
+    for hook in (None, sample_of):
+        run = train(tmp_path/str(bool(hook)), config, tokenizer, rows, rows, Recipe(steps=6, batch=4, scores=2, ema=0.5), on_score=hook)
+        losses.append([row["dev_loss"] for row in read_metrics(run)])
+    assert losses[0] == losses[1]
+    samples = [row.get("sample") for row in read_metrics(run)]
+    assert samples == [None, None] if task in ("classify", "answer") else all(isinstance(text, str) for text in samples)
+    assert task != "lm" or all(text.startswith(TEXT[0]["text"][:16]) and len(text) > 16 for text in samples)
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    pytest.importorskip("tensorboard", reason="lmnb[tensorboard] is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    run = train(tmp_path/"run", lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=6, batch=4, scores=3), on_score=tensorboard(tmp_path/"run"))
+    found = EventAccumulator(str(run)); found.Reload()
+    assert [(e.step, round(e.value, 4)) for e in found.Scalars("dev_loss")] == [(row["step"], round(row["dev_loss"], 4)) for row in read_metrics(run)]
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UsageError, match=r"lmnb\[tensorboard\]"): tensorboard(tmp_path)
+
+
+def test_the_rate_finder_finds_a_rate_that_learns(tmp_path):
+    "And a rate that explodes ends the search."
+    config = lm_config("gru", dropout=0.0)
+    found = find_rate(config, TOKENIZER, TEXT, Recipe(batch=8), steps=60)
+    assert list(found.rates) == sorted(found.rates) and len(found.rates) == len(found.losses) == len(found.smooth) and 1e-5 < found.suggested < 1
+    runs = {rate: Run(tmp_path, config, TOKENIZER, TEXT, TEXT, Recipe(steps=40, batch=8, rate=rate)) for rate in (found.suggested, found.suggested/100)}
+    losses = {rate: [run.advance() for _ in range(40)][-1] for rate, run in runs.items()}
+    assert losses[found.suggested] < losses[found.suggested/100] - 0.5
+    both = find_rate(lm_config("transformer"), TOKENIZER, TEXT, Recipe(batch=8, optimizer="muon"), steps=20)           # both rates grow
+    assert both.suggested > 0
+    wild = find_rate(config, TOKENIZER, TEXT, Recipe(batch=8, optimizer="sgd"), low=1e20, high=1e35, steps=60)
+    assert 0 < len(wild.rates) < 60
+
+
+def test_compiling_needs_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="C\\+\\+ compiler"): Run(tmp_path, lm_config("transformer"), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, compile="on"))
+
+
+@pytest.mark.slow        # a compiler takes its time
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+def test_compiled_blocks_compute_the_same_and_resume(tmp_path):
+    losses = []
+    for how in ("off", "on"):
+        run = Run(tmp_path, lm_config("transformer", dropout=0.0, layers=1), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", compile=how))
+        losses.append([run.advance() for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert not any("_orig_mod" in name for name in run.model.state_dict())
+    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2, layers=1), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, compile="on"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(precision="bf16"), dict(compile="on"), dict(recompute=True)])
+def test_a_graphics_card_learns_with_every_arithmetic(changes, tmp_path):
+    run = Run(tmp_path, lm_config("transformer", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=60, batch=8, rate=0.01, **changes))
+    losses = [run.advance() for _ in range(40)]
+    assert run.device.type == "cuda" and losses[-1] < losses[0] - 1
+
+
+def test_carry_and_isolate_exclude_each_other():
+    data = DataSet("few", "lm", ("en",), "none", {"train": TEXT, "dev": TEXT})
+    with pytest.raises(UsageError, match="exclude"): plan("lm", "lstm", data, carry=True, isolate=True)
+    assert not plan("lm", "lstm", data, isolate=True)[1]["carry"]
+
+
 @pytest.mark.parametrize("task", ROWS)
 @pytest.mark.parametrize("architecture", ["lstm", "transformer"])
 def test_every_task_learns_its_examples(task, architecture, tmp_path):
-    texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
-    tokenizer = Tokenizer.train("word" if task == "answer" else "char", texts)
-    labels = ["bad", "good"] if task == "classify" else []
-    config = Config(task=TaskConfig(name=task, labels=labels), model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0))
+    config, tokenizer, _ = task_case(task, architecture)
     recipe = Recipe(steps=80, batch=8, rate=0.01, optimizer="muon" if architecture == "transformer" else "adamw", scores=2)
     run = train(tmp_path/"run", config, tokenizer, ROWS[task], ROWS[task], recipe)
     assert read_metrics(run)[-1]["dev_accuracy"] > 0.95
@@ -139,7 +325,6 @@ def checkpoint(tmp_path_factory):
 
 
 def copy_of(checkpoint, tmp_path):
-    import shutil
     return shutil.copytree(checkpoint, tmp_path/"c")
 
 
@@ -212,11 +397,7 @@ def test_an_epoch_shows_every_example_once():
 def test_accumulated_gradients_are_those_of_the_whole_batch(task, architecture, tmp_path):
     "However unequal the parts' numbers of targets, and with a carried state."
     if task == "lm": config, tokenizer, rows = lm_config(architecture, carry=architecture != "transformer"), TOKENIZER, TEXT
-    else:
-        texts = [value for row in ROWS[task] for value in row.values() if isinstance(value, str)]
-        tokenizer, rows = Tokenizer.train("word" if task == "answer" else "char", texts), ROWS[task]
-        config = Config(task=TaskConfig(name=task, labels=["bad", "good"] if task == "classify" else []),
-                        model=preset(f"{architecture}-tiny", task=task, vocab_size=tokenizer.vocab_size, dropout=0.0))
+    else: config, tokenizer, rows = task_case(task, architecture)
     found = []
     for parts in (1, 3):
         run = Run(tmp_path, config, tokenizer, rows, rows, Recipe(steps=3, batch=7, precision="fp32", accumulate=parts))

@@ -30,15 +30,14 @@ def memory_weights(decoder, ids_BT, context):   # a decoder, what it wrote, what
     "The attention to the memory, computed again from what the attention layer was given."
     backbone, caught = decoder.backbone, []
     layer = backbone.blocks[-1].memory if isinstance(backbone, Transformer) else backbone.attention
-    hook = layer.register_forward_pre_hook(lambda module, inputs, options: caught.append((*inputs, options.get("turn"))), with_kwargs=True)
+    hook = layer.register_forward_pre_hook(lambda module, inputs: caught.append(inputs))
     try: decoder(ids_BT, **context)
     finally: hook.remove()
     if isinstance(backbone, Transformer):
-        x_BTD, k_BHSK, _, turn = caught[0]
-        q_BHTK = layer.queries(x_BTD, turn)
+        q_BHTK, k_BHSK, _ = caught[0]
         k_BHSK = k_BHSK.repeat_interleave(q_BHTK.shape[1]//k_BHSK.shape[1], 1)
         return (q_BHTK @ k_BHSK.mT/q_BHTK.shape[-1]**0.5).softmax(-1)[0].mean(0)
-    h_BTD, memory_BSD, _, _ = caught[0]
+    h_BTD, memory_BSD, _ = caught[0]
     return layer.weights(h_BTD, memory_BSD)[0]
 
 # %% ../../nbs/40_apps.translate.ipynb #c012

@@ -54,14 +54,15 @@ class State:
     "What a backbone carries from one call to the next. Every tensor's first axis is the batch."
     tensors: tuple    # of tensors, (batch, ...)
     length: int = 0   # positions read so far
+    room: int = 0     # positions that the tensors have room for, to be written in place: such a state serves one continuation
 
     def detach(self):
         "The same values, cut from the graph: gradients stop here (truncated back-propagation through time)."
-        return State(tuple(t.detach() for t in self.tensors), self.length)
+        return State(tuple(t.detach() for t in self.tensors), self.length, self.room)
 
     def reorder(self, index_B):
         "The rows `index_B`, in that order (beam search keeps some hypotheses and drops others)."
-        return State(tuple(t.index_select(0, index_B) for t in self.tensors), self.length)
+        return State(tuple(t.index_select(0, index_B) for t in self.tensors), self.length, self.room)
 
 # %% ../../nbs/20_models.base.ipynb #c017
 class Dropout(nn.Module):
@@ -100,6 +101,10 @@ class Backbone(nn.Module):
         x_BTE = self.embedding(ids_BT)
         if segment_BT is not None and self.segment_embedding is not None: x_BTE = x_BTE + self.segment_embedding(segment_BT)
         return self.dropout(x_BTE)
+
+    def reserve(self, state, room:int):   # -> State
+        "The same state with room for more positions; a backbone whose state does not grow has nothing to do."
+        return state
 
 # %% ../../nbs/20_models.base.ipynb #c013
 def alignment(mask_BT,   # True where there is a token
