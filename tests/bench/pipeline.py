@@ -153,7 +153,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mb", type=float, default=20, help="megabytes of input")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    parser.add_argument("--trove-python", help="interpreter of an environment with datatrove[processing], spacy, jieba, py3langid; without it only lmnb is measured")
+    parser.add_argument("--trove-python", help="interpreter of an environment with datatrove[io,processing], lxml_html_clean, spacy, jieba, py3langid; without it only lmnb is measured")
     parser.add_argument("--peer-limit", type=float, default=float("inf"), help="stop datatrove after so many seconds; the ratio is then a lower bound, and its row says so")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", help="folder for the corpus and the results; default: a temporary one")
