@@ -436,10 +436,11 @@ def tail(source):
 
 
 def reason_of(text):
-    "A reason in the reader's language, with its numbers."
-    numbers = iter(re.findall(r"\d[\d.,]*%?", text))
-    found = strings()[language()].get("reason_" + re.sub(r"\d[\d.,]*%?", "#", text))
-    return re.sub("#", lambda _: next(numbers, "#"), found) if found else text
+    "A reason in the reader's language, with its numbers; … where they differed from document to document."
+    key, known = re.sub(r"\d[\d.,]*%?", "#", text), strings()[language()]
+    numbers, (head, _, name) = iter(re.findall(r"\d[\d.,]*%?", text)), key.rpartition(" ")
+    found = known.get(f"reason_{key}") or known.get(f"reason_{head} *", text).replace("*", name)
+    return re.sub("#", lambda _: next(numbers, "…"), found)
 
 
 def data_report(corpus):
@@ -451,24 +452,26 @@ def data_report(corpus):
     if corpus.documents: show_unreadable(corpus)
     st.subheader(t("steps"))
     chart(step_bars(rows, words=words()), t("alt_steps", documents=rows[0]["entered"], kept=stayed))
-    reasons = lambda row: "; ".join(f"{reason_of(reason)} ({n:,})" for reason, n in row["reasons"].items())
     st.dataframe([{t("column_step"): row["step"], t("column_does"): name_of("step", row["step"]), **{t(f"column_{key}"): row["entered" if key == "in" else key] for key in
-                   ("in", "kept", "changed", "dropped", "quarantined")}, t("column_reasons"): reasons(row)} for row in rows], hide_index=True, height="content",
-                 column_config={t(f"column_{key}"): {"width": width} for key, width in {"does": 225, "in": 70, "kept": 70, "changed": 75, "dropped": 75, "quarantined": 90}.items()})
+                   ("in", "kept", "changed", "dropped", "quarantined")}} for row in rows], hide_index=True, height="content", column_config={t("column_does"): {"width": 260}})
     st.caption(t("steps_note"))
     samples = [{t("column_step"): row["step"], t("column_reason"): reason_of(reason), t("column_count"): n, t("column_sample"): row["samples"].get(reason, "")}
                for row in rows for reason, n in row["reasons"].items()]
     if samples:
-        with st.expander(t("samples"), icon=":material/list:"): st.dataframe(samples, hide_index=True)
+        with st.expander(t("samples"), expanded=True, icon=":material/list:"):
+            st.dataframe(samples, hide_index=True, height="content", column_config={t("column_reason"): {"width": 235}, t("column_count"): {"width": 60}, t("column_sample"): {"width": 330}})
     data_contents(corpus.report)
 
 
 def show_unreadable(corpus, most=5):
-    "One sentence for each file that could not be read."
+    "One sentence for each file of which something could not be read."
     try: found = unreadable(corpus)
     except LmnbError as error: return st.warning(str(error), icon=":material/error:")
-    for name, why in found[:most]: st.warning(t("unreadable", name=escaped(tail(name)), why=escaped(why)), icon=":material/error:")
-    if len(found) > most: st.caption(t("unreadable_more", n=len(found) - most))
+    files = {name: {} for name, _ in found}
+    for name, why in found: files[name][reason_of(why)] = None                       # each reason once, in order
+    for name, reasons in list(files.items())[:most]:
+        st.warning(t("unreadable", name=escaped(tail(name)), why=escaped("; ".join(list(reasons)[:3]))), icon=":material/error:")
+    if len(files) > most: st.caption(t("unreadable_more", n=len(files) - most))
 
 
 def data_contents(report):

@@ -115,12 +115,13 @@ def run_stage(name,        # of the stage
               out,         # a folder, a .jsonl file, or None
               as_json,     # the report as one JSON line
               *engine,     # workers, engine, address, megabytes in a shard
+              **web,       # for addresses: as `run_pipeline` takes them
               ):
     "Run a stage and say what became of every document."
     from lmnb.clean import report_of
     from lmnb.pipeline import note_corpus, run_pipeline
     out, progress = Path(out or f"{name}.jsonl"), Progress()
-    options = engine_options(name, progress, *engine)
+    options = engine_options(name, progress, *engine) | web
     into_file = out.suffix in (".jsonl", ".parquet")
     report = (run_into_file if into_file else run_pipeline)(sources, specs, out, **options)
     if not into_file: note_corpus(out)
@@ -164,9 +165,10 @@ def write_parquet(path, shards):   # file to write, files of documents
 
 # %% ../nbs/54_cli.ipynb #c019
 @app.command()
-def collect(sources: Sources, out: Out = None, workers: Workers = None, engine: Engine = "process", ray_address: Address = None, shard_mb: ShardMB = 16, as_json: Json = False):
+def collect(sources: Sources, out: Out = None, allow_private: Annotated[bool, typer.Option("--allow-private", help="also fetch addresses inside your own network")] = False,
+            workers: Workers = None, engine: Engine = "process", ray_address: Address = None, shard_mb: ShardMB = 16, as_json: Json = False):
     "Sources of every form -> documents (JSON lines); what cannot be read is put aside with the reason."
-    run_stage("collect", sources, [], out or Path("documents.jsonl"), as_json, workers, engine, ray_address, shard_mb)
+    run_stage("collect", sources, [], out or Path("documents.jsonl"), as_json, workers, engine, ray_address, shard_mb, **({"allow_private": True} if allow_private else {}))
 
 # %% ../nbs/54_cli.ipynb #c020
 def cleaning(rules:list,       # names of rule sets; [] for the basic one

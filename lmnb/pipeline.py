@@ -108,11 +108,13 @@ def pieces_of(source,         # a folder or file of documents, or anything that 
               size:int=SHARD, # bytes in a piece
               *,
               scratch=None,   # folder for a copy of standard input
+              **web,          # for an address: as `read` takes them, such as allow_private
               ):              # -> list of dicts
     "Cut a source into pieces; raises `InputError` where it does not exist or is the unfinished result of a stage."
     path = Path(source)
     if str(source) == "-": return [_spooled(Path(scratch)/"stdin")]
-    if re.match("(?i:https?)://|hf:", str(source)) or str(source) in names() and not path.exists(): return [{"form": "source", "name": str(source), "bytes": 0}]
+    if re.match("(?i:https?)://", str(source)): return [{"form": "source", "name": str(source), "bytes": 0, **({"web": web} if web else {})}]
+    if str(source).startswith("hf:") or str(source) in names() and not path.exists(): return [{"form": "source", "name": str(source), "bytes": 0}]
     if path.is_dir() and ((path/"manifest.json").is_file() or (path/".work").is_dir()):
         return [piece for file in document_files(path) for piece in _parts(file, size)]
     if path.is_file() and ours(path): return _parts(path, size)
@@ -149,8 +151,8 @@ def documents(piece:dict):   # of `pieces_of` -> iterator of Document
     for source in piece.get("files") or [piece["name"]]:
         seen = 0
         try:
-            for seen, doc in enumerate(read(source), 1): yield doc
-        except InputError as error:
+            for seen, doc in enumerate(read(source, **piece.get("web", {})), 1): yield doc
+        except (InputError, CorruptError) as error:      # the second: an address that is refused, perhaps after a redirect
             if not seen: yield Document.of("", source=source, position="file", kind="unreadable", fate="quarantined", reason=str(error), offset=0)
 
 def _lines(piece):
@@ -316,7 +318,7 @@ def run_reduce(task:dict):   # made by `run_pipeline` -> receipt
 
 def hash_piece(piece:dict):   # of `pieces_of` -> hexadecimal digits
     "The hash of what a piece reads: the bytes, and the names, since a document's id follows from its source."
-    if piece["form"] == "source": return sha256_text(piece["name"] + (load_dataset(piece["name"]).hash if piece["name"] in names() else ""))
+    if piece["form"] == "source": return sha256_text(piece["name"] + json.dumps(piece.get("web", "")) + (load_dataset(piece["name"]).hash if piece["name"] in names() else ""))
     digest = hashlib.sha256()
     for file in piece.get("files") or [piece["file"]]:
         if piece["form"] == "files": digest.update(os.fsencode(file) + b"\0")
@@ -454,12 +456,12 @@ class _Plan:
     def barriers(self): return [i for i, step in enumerate(self.steps) if hasattr(step, "map")]
 
 # %% ../nbs/17_pipeline.ipynb #c044
-def _planned(source, specs, folder, size, each, kind="documents"):
+def _planned(source, specs, folder, size, each, kind="documents", web={}):
     "Cut the sources and hash the pieces."
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     specs = json.loads(json.dumps(specs))
     owners = [i for i, spec in enumerate(specs) for _ in make_steps([spec])]
-    pieces = _once(piece for one in dict.fromkeys(map(str, sources)) if one != "-" for piece in pieces_of(one, size))   # a wrong name is told before anything is written
+    pieces = _once(piece for one in dict.fromkeys(map(str, sources)) if one != "-" for piece in pieces_of(one, size, **web))   # a wrong name is told before anything is written
     folder = swept(folder, kind, sources)
     if "-" in sources: pieces += pieces_of("-", size, scratch=folder/".work")
     plan = _Plan(folder, specs, make_steps(specs), owners, pieces, [None]*len(pieces))
@@ -554,11 +556,12 @@ def run_pipeline(source,              # a folder or file of documents, files, a 
                  address=None,        # of a running Ray cluster
                  shard_bytes:int=SHARD,  # input in one shard
                  on_progress=None,    # function of a dict: stage, shards, of, bytes, of_bytes, skipped
+                 **web,               # for addresses: as `read` takes them, such as allow_private
                  ):                   # -> the report, as it stands in report.json
     "Run steps over any amount of documents; raises `Interrupted` where it is stopped, and goes on when called again."
     tell = lambda **facts: on_progress(facts) if on_progress else None
     with stopping(), workers_of(engine, workers, address) as each:
-        plan = _planned(source, specs, out, shard_bytes, each)
+        plan = _planned(source, specs, out, shard_bytes, each, web=web)
         shards = [{"piece": _beside(piece, plan.folder), "hash": value} for piece, value in zip(plan.pieces, plan.hashes)]
         key = _key(plan, len(plan.steps), shards)
         _forget(plan.folder, key)

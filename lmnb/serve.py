@@ -675,7 +675,7 @@ def find_documents(corpus:Corpus,   # one with documents
 # %% ../nbs/52_serve.ipynb #c062
 def unreadable(corpus:Corpus):   # one with documents -> list of (file, reason)
     "What was collected but could not be read."
-    return [(doc.source.removeprefix("files/"), str(doc.meta.get("reason", "?"))) for doc in find_documents(corpus, step="read") + find_documents(corpus, step="input")]
+    return [(doc.source.removeprefix("files/"), str(doc.meta.get("reason", "?"))) for step in ("read", "input") for doc in find_documents(corpus, step=step) if doc.meta["fate"] == "quarantined"]
 
 # %% ../nbs/52_serve.ipynb #c063
 @told_plainly

@@ -361,7 +361,7 @@ def addresses_of(host:str,             # a name, or an address in any spelling
     addresses = list(dict.fromkeys(entry[4][0] for entry in found))
     for address in addresses:
         if not allow_private and not is_public(address):
-            raise CorruptError(f"{host} is refused: {address} is not a public address (allow_private=True lets it through)")
+            raise CorruptError(f"{host} is refused: {address} is not a public address (allow_private=True, or --allow-private, lets it through)")
     return addresses
 
 # %% ../nbs/06_web.ipynb #c053

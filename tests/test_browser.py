@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lmnb.serve import UPLOAD
 from test_app import PAGES
 from tiny import shared_runs
 
@@ -137,6 +138,31 @@ def test_upload_files_and_see_their_report(dashboard, tab, tmp_path, lang):
     tab.wait_for_function(DONE, timeout=60_000)
     assert tab.locator("[data-testid=stException], [data-testid=stHtml] img, [data-testid=stHtml] script").count() == 0 and "owned" not in tab.title()
     assert "view=fate" in tab.url and f"lang={lang}" in tab.url or lang == "en"
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_upload_a_folder_within_stated_limits(dashboard, tab, tmp_path, lang):
+    folder = tmp_path / "letters"
+    (folder / "deep").mkdir(parents=True)
+    for number, name in enumerate(["one.md", "deep/two.txt", "deep/three.html"]): (folder / name).write_text(f"Letter {number} ({lang}) says that the library opens at nine in the morning.", encoding="utf-8")
+    tab.goto(f"{dashboard}/data?lang={lang}&view=upload")
+    tab.get_by_text({"en": "A folder", "zh": "文件夹"}[lang], exact=True).click()
+    tab.locator("[data-testid=stFileUploader] input[webkitdirectory]").set_input_files(folder)
+    limits = tab.locator("[data-testid=stCaptionContainer]", has_text="lmnb collect").inner_text()
+    assert all(f"{UPLOAD[key]} {unit}" in limits for key, unit in {"files": {"en": "files", "zh": "个文件"}[lang], "megabytes": "MB", "seconds": {"en": "seconds", "zh": "秒"}[lang]}.items())
+    tab.get_by_role("button", name={"en": "Collect, clean", "zh": "收集、清洗"}[lang]).click()
+    tab.locator("[data-testid=stMetric]").nth(3).wait_for(timeout=90_000)
+    assert [tab.locator("[data-testid=stMetricValue]").nth(i).inner_text() for i in range(3)] == ["3", "3", "0"]
+
+
+def test_a_folder_beyond_the_limits_is_one_line(dashboard, tab, tmp_path):
+    for number in range(UPLOAD["files"] + 1): (tmp_path / f"{number}.txt").write_text(f"Letter {number}.", encoding="utf-8")
+    tab.goto(f"{dashboard}/data?view=upload")
+    tab.get_by_text("A folder", exact=True).click()
+    tab.locator("[data-testid=stFileUploader] input[webkitdirectory]").set_input_files(tmp_path)
+    tab.get_by_role("button", name="Collect, clean").click()
+    tab.locator("[data-testid=stAlert]", has_text="too many at once").wait_for(timeout=60_000)
+    assert tab.locator("[data-testid=stException], [data-testid=stMetric]").count() == 0
 
 
 def test_tokenizers_colour_a_text(dashboard, tab):

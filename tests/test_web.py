@@ -7,6 +7,7 @@ import pytest
 from lmnb import web
 from lmnb.core import CorruptError, InputError, data_dir
 from lmnb.web import Fetcher, article, is_public, page_text, retry_after, shingle_scores, body_of, web_address
+from test_pipeline import lmnb
 
 PARAGRAPH = "The committee met on Tuesday, as it does every month, and spoke about the roof of the school. "
 
@@ -434,3 +435,15 @@ def test_a_huge_robots_file(site):
     reader = quick()
     assert reader.fetch(site.url + "/a")[0] == b"a"
     with pytest.raises(InputError, match="robots.txt"): reader.fetch(site.url + "/closed")
+
+
+def test_the_command_fetches_from_the_own_network_only_when_told(site, tmp_path):
+    site.answers["/a"] = 200, {}, f"<p>{PARAGRAPH}</p>".encode()
+    (tmp_path/"note.txt").write_text("A note beside it.", encoding="utf-8")
+    command = ["collect", f"{site.url}/a", "note.txt", "--out", "docs", "--workers", 1]
+    code, out, err = lmnb(*command, cwd=tmp_path)
+    removed, = (json.loads(line) for path in (tmp_path/"docs").glob("removed-*") for line in path.read_text(encoding="utf-8").splitlines())
+    assert code == 0 and "1 documents, 1 removed" in out and not site.paths(), err                       # the rest is collected
+    assert removed["meta"]["fate"] == "quarantined" and "--allow-private" in removed["meta"]["reason"]
+    code, out, err = lmnb(*command, "--allow-private", cwd=tmp_path)
+    assert code == 0 and "2 documents, 0 removed" in out and "/a" in site.paths(), err                   # done again, as the setting has changed
