@@ -488,7 +488,6 @@ def wait_turn(self:Fetcher,
     if left < .01: raise InputError(f"{host} takes longer than {self.seconds:g} s")
     if wait > left: raise InputError(f"{host} wants a pause of {wait:.0f} s, more than is left of {self.seconds:g} s: try later, or raise seconds")
     if wait > 0: sleep(wait)
-    self.turns[host] = monotonic() + max(self.pause, self.delays.get(host, 0))
 
 # %% ../nbs/06_web.ipynb #c062
 AGAIN = {429, 500, 502, 503, 504}   # worth a second try
@@ -510,6 +509,7 @@ def tried(self:Fetcher,
             problem, asked = f"answers {status}", retry_after(headers.get("retry-after"))
         except TimeoutError as error: raise InputError(f"{url} takes longer than {self.seconds:g} s") from error
         except passing as error: problem = f"cannot be reached ({str(error) or type(error).__name__})"
+        finally: self.turns[url.host] = monotonic() + max(self.pause, self.delays.get(url.host, 0))    # counted from the end of a request, however long it took
         wait = self.backoff*2**attempt*random.random() if asked is None else asked
         self.turns[url.host] = max(self.turns[url.host], monotonic() + wait)
     if status: return status, headers, b""

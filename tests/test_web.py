@@ -242,7 +242,7 @@ def test_pause_and_crawl_delay(site):
     for _ in range(3): reader.fetch(site.url + "/a")
     times = [when for _, _, when in site.log]
     gaps = [b - a for a, b in zip(times, times[1:])]
-    assert gaps[0] >= .05 and min(gaps[1:]) >= .3        # what the server sees: a busy machine may note the first request late
+    assert gaps[0] >= .095 and min(gaps[1:]) >= .39
 
 
 @pytest.mark.parametrize("value", ["1", "date"])
