@@ -239,7 +239,9 @@ def test_the_report_accounts_for_every_document(with_corpus):
     table = app.dataframe[0].value
     assert list(table["step"])[:2] == ["input", "repair"] and table["in"].iloc[0] == 5 and table["kept"].iloc[-1] == 2
     assert (table["in"] == table["kept"] + table["dropped"] + table["quarantined"]).all() and (table["in"].iloc[1:].values == table["kept"].iloc[:-1].values).all()
-    assert {"exact duplicate (1)", "too short: # of # words or characters (1)"} <= set(table["reasons"]) and len(app.get("plotly_chart")) == 5
+    reasons = app.dataframe[1].value
+    assert {("exact", "exact duplicate", 1)} <= set(zip(reasons["step"], reasons["reason"], reasons["how many"])) and len(app.get("plotly_chart")) == 5
+    assert reasons["how many"].sum() == table["dropped"].sum() + table["quarantined"].sum() and any(reason.startswith("too short") for reason in reasons["reason"])
     assert [metric.value for metric in app.metric][:3] == ["5", "2", "3"]
 
 
