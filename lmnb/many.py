@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from .core import LmnbError, UsageError
 
@@ -81,6 +78,8 @@ def spread(module,          # computes the loss; holds the model
     if ranks.world == 1: return module
     if not shard: return DistributedDataParallel(module, process_group=ranks.group, find_unused_parameters=uneven)
     if uneven: raise UsageError("a mixture of experts cannot be sharded: a rank may have no token for an expert; leave out --shard")
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard            # a second to import: only who shards waits for it
     mesh = DeviceMesh.from_group(ranks.group, ranks.device.type)
     for found in list(module.modules()):
         for block in getattr(found, "blocks", ()): fully_shard(block, mesh=mesh)
@@ -91,19 +90,20 @@ def last_sends(module,      # from `spread`
                last:bool,   # is this the last part of the batch?
                ):
     "Gradients are exchanged after the last part of a batch only; until then each rank adds up its own."
-    if isinstance(module, FSDPModule): module.set_requires_gradient_sync(last)
+    if hasattr(module, "set_requires_gradient_sync"): module.set_requires_gradient_sync(last)
     with module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext(): yield
 
 # %% ../nbs/28_many.ipynb #m012
 def whole(tensor):   # -> a tensor without slices
     "Put the ranks' slices together; every rank must ask."
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 def slice_like(tensor,   # whole
                like,     # of the same shape, perhaps sliced
                ):        # -> this rank's slice of it
     "Cut a tensor as another is cut."
-    if not isinstance(like, DTensor) or tensor.shape != like.shape: return tensor
+    if not hasattr(like, "full_tensor") or tensor.shape != like.shape: return tensor
+    from torch.distributed.tensor import distribute_tensor
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 def all_rows(mine,          # this rank's rows: r::W of all

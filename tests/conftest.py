@@ -6,13 +6,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SESSION_HOME = tempfile.mkdtemp(prefix="lmnb-tests-")
+AT_ONCE = min(4, os.cpu_count() or 1)                    # processes that share the tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)          # the tests start hundreds of processes: each would compile lmnb anew
 os.environ.update(                       # before anything imports lmnb, and inherited by every process that a test starts
+    OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))),   # a core for each process, not a crowd on all of them
     LMNB_HOME=SESSION_HOME,
     HF_HUB_OFFLINE="1",
     STREAMLIT_BROWSER_GATHER_USAGE_STATS="false",
     PYTHONIOENCODING="utf-8",
     JUPYTER_PLATFORM_DIRS="1",
 )
+
+
+def pytest_xdist_auto_num_workers(config): return AT_ONCE      # `-n auto` in pyproject.toml
 
 
 def pytest_sessionfinish(session):

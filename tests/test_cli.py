@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
 
 
 def lmnb(*arguments, cwd, stdin=None):

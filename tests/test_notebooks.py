@@ -1,16 +1,14 @@
-"""Every notebook from a fresh kernel with the network off, two at a time.
+"""Every notebook from a fresh kernel with the network off.
 
 The network is taken away by a network namespace of its own (`unshare`), where Linux permits that: nothing but the loopback, over which Jupyter talks
 to its kernel, exists in there. Elsewhere (macOS, Windows, a container that forbids it) a guard in the kernel's process refuses every address but the loopback.
 `python tests/test_notebooks.py nbs/00_core.ipynb [times]` is what runs in there; it works by hand too.
 """
 import json, os, shutil, subprocess, sys, time
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-AT_ONCE = 2
 TIMEOUT = 300          # seconds for a notebook; a chapter is meant to take well under 30
 
 GUARD = '''
@@ -64,7 +62,7 @@ def namespace():
 
 def run_offline(path, folder, times=1):
     "(seconds, error or None) of one notebook in a process of its own."
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // AT_ONCE)), "LMNB_TEST_NETWORK": "namespace" if namespace() else "guard"}
+    environment = {**os.environ, "LMNB_TEST_NETWORK": "namespace" if namespace() else "guard"}
     environment["IPYTHONDIR"] = str(folder)
     environment.pop("LMNB_DATA", None)                 # a chapter needs nothing that its reader may not have
     if not namespace():
@@ -75,19 +73,12 @@ def run_offline(path, folder, times=1):
     return time.monotonic() - start, (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else None
 
 
-@pytest.fixture(scope="module")
-def outcomes(request, tmp_path_factory):
-    "Start all the notebooks that were asked for; each test waits for its own."
-    chosen = [item.callspec.params["nb"] for item in request.session.items if item.path == request.path and getattr(item, "originalname", "") == "test_notebook_runs"]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {nb.name: pool.submit(run_offline, nb.path, tmp_path_factory.mktemp(nb.name)) for nb in chosen}
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize("nb", NOTEBOOKS, ids=lambda nb: nb.name)
-def test_notebook_runs(nb, outcomes):
-    seconds, error = outcomes[nb.name].result()
+def test_notebook_runs(nb, tmp_path):
+    seconds, error = run_offline(nb.path, tmp_path)
     assert error is None, f"{nb.name} after {seconds:.0f} s: {error}"
+    left = [path.name for path in (ROOT / "nbs").iterdir() if path.suffix != ".ipynb" and path.name != ".ipynb_checkpoints"]
+    assert not left, "a chapter writes to LMNB_HOME and to temporary folders, never beside itself"
 
 
 @pytest.mark.slow
@@ -120,10 +111,3 @@ def test_the_network_is_off(way, tmp_path, monkeypatch):
     cell = dict(cell_type="code", execution_count=None, metadata={}, outputs=[], source=NETWORK)
     (tmp_path / "probe.ipynb").write_text(json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=4)))
     assert run_offline(tmp_path / "probe.ipynb", tmp_path)[1] is None
-
-
-def test_notebooks_leave_nothing_behind(outcomes):
-    "They write to LMNB_HOME and to temporary folders, never beside themselves."
-    for outcome in outcomes.values(): outcome.result()
-    left = [path.name for path in (ROOT / "nbs").iterdir() if path.suffix != ".ipynb" and path.name != ".ipynb_checkpoints"]
-    assert not left
