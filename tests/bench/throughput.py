@@ -1,9 +1,11 @@
 """Training, tokens per second: our Transformer beside GPT2LMHeadModel, our LSTM beside the bare torch.nn.LSTM loop, each beside the machine's matrix rate.
 
-    OMP_NUM_THREADS=2 python tests/bench/throughput.py --peer-python PYTHON-WITH-TRANSFORMERS [--rounds 3]
+    OMP_NUM_THREADS=2 python tests/bench/throughput.py --peer-python PYTHON-WITH-TRANSFORMERS [--rounds 7]
 
 6 layers, 384 wide, 6 heads, texts of 256 tokens, 8,192 words, 16 texts in a step, AdamW, the gradient clipped. Ours and theirs take turns, one step each;
-figures are medians over the rounds, after one step each that does not count. The peer runs in a process of its own, which waits while ours computes.
+rates, shares and ratios are medians over the rounds (a ratio within its round: neighbours of a machine slow both), after one step each that does not
+count. The peer runs in a process of its own, which waits while ours computes. "compiled" has the blocks compiled, which takes a minute or two before
+the first step; the time of it stands in a row of its own.
 """
 import argparse, statistics, subprocess, sys, time
 from pathlib import Path
@@ -13,6 +15,7 @@ from common import append_row
 from lmnb.bench import matrix_rate, operations, training_step
 from lmnb.models.base import ModelConfig
 from lmnb.models.heads import build_model
+from lmnb.train import Recipe, set_up_blocks
 
 V, D, L, H, T, B = 8192, 384, 6, 6, 256, 16
 
@@ -33,13 +36,16 @@ def bare_lstm():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peer-python", required=True); parser.add_argument("--rounds", type=int, default=3); parser.add_argument("--write", default="yes", choices=["yes", "no"])
+    parser.add_argument("--peer-python", required=True); parser.add_argument("--rounds", type=int, default=7); parser.add_argument("--write", default="yes", choices=["yes", "no"])
     a = parser.parse_args()
-    transformer = build_model(ModelConfig(architecture="transformer", vocab_size=V, width=D, layers=L, heads=H))
+    shape = ModelConfig(architecture="transformer", vocab_size=V, width=D, layers=L, heads=H)
+    transformer, compiled = build_model(shape), build_model(shape)
+    set_up_blocks(compiled, Recipe(compile="on"), torch.device("cpu"))
     lstm = ModelConfig(architecture="lstm", vocab_size=V, width=D, layers=2)
     work = {"Transformer, float32": training_step(transformer, batch=B, precision="fp32"), "Transformer, bf16": training_step(transformer, batch=B, precision="bf16"),
+            "Transformer, float32, compiled": training_step(compiled, batch=B, precision="fp32"),
             "LSTM, float32": training_step(build_model(lstm), batch=B, precision="fp32"), "torch.nn.LSTM": bare_lstm()}
-    found = {name: [] for name in ("GPT2LMHeadModel", *work)}
+    found, limits = {name: [] for name in ("GPT2LMHeadModel", *work)}, []
     with subprocess.Popen([a.peer_python, Path(__file__).with_name("gpt2_peer.py"), "train"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
         for _ in range(a.rounds + 1):
             peer.stdin.write(f"{B}\n"); peer.stdin.flush()
@@ -48,17 +54,20 @@ def main():
                 began = time.perf_counter()
                 step()
                 found[name].append(B*T/(time.perf_counter() - began))
+            limits.append(matrix_rate())
             print({name: round(rates[-1]) for name, rates in found.items()}, file=sys.stderr)
         peer.stdin.close()
-    middle = {name: statistics.median(rates[1:]) for name, rates in found.items()}
-    limit, need = matrix_rate(seconds=3), operations(transformer, T)
-    def row(name, peer):
-        append_row(bench="Training speed", row=name, metric="training", value=middle[name], low=min(found[name][1:]), high=max(found[name][1:]), unit="tokens/s",
-                   peer=peer, peer_value=middle[peer], ratio=middle[name]/middle[peer], write=a.write == "yes")
-    for name in ("Transformer, float32", "Transformer, bf16"): row(name, "GPT2LMHeadModel")
-    row("LSTM, float32", "torch.nn.LSTM")
-    append_row(bench="Training speed", row="Transformer, float32", metric="share of the float32 matrix rate", value=100*middle["Transformer, float32"]*need/limit, unit="%", write=a.write == "yes")
-    append_row(bench="Training speed", row="this machine", metric="float32 matrix rate", value=limit/1e9, unit="GFLOP/s", write=a.write == "yes")
+    middle, need = statistics.median, operations(transformer, T)
+    def row(name, metric, rates, **more): append_row(bench="Training speed", row=name, metric=metric, value=middle(rates), low=min(rates), high=max(rates), write=a.write == "yes", **more)
+    rates = {name: each[1:] for name, each in found.items()}
+    for name in work:
+        if name == "torch.nn.LSTM": continue
+        peer = "torch.nn.LSTM" if name.startswith("LSTM") else "GPT2LMHeadModel"
+        row(name, "training", rates[name], unit="tokens/s", peer=peer, peer_value=middle(rates[peer]), ratio=middle(x/y for x, y in zip(rates[name], rates[peer])))
+    for name in ("Transformer, float32", "Transformer, float32, compiled"):
+        row(name, "share of the float32 matrix rate", [100*x*need/y for x, y in zip(rates[name], limits[1:])], unit="%")
+    row("Transformer, float32, compiled", "its first step", [B*T/found["Transformer, float32, compiled"][0]], unit="s")
+    row("this machine", "float32 matrix rate", [x/1e9 for x in limits], unit="GFLOP/s")
 
 
 if __name__ == "__main__": main()
