@@ -11,7 +11,7 @@ Everything is installed into `.venv` beside this file: delete that folder, and i
 # Only the standard library; and down to the version check nothing that an old Python cannot read.
 import sys
 
-COST = "up to 2.8 GB of disk; under 2 minutes if pip has the packages already, else as long as 450 MB take to download; training everything then takes about 7 minutes on 2 cores, and up to 4 GB of memory"
+COST = "up to 2.8 GB of disk; 1 to 4 minutes if pip has the packages already, else as long as 450 MB take to download; training everything then takes 7 to 13 minutes on 2 cores, and up to 4 GB of memory"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 FREE_DISK = 4 * 10**9
 
