@@ -22,7 +22,7 @@ RECIPES = {   # name -> data, preset, minutes or share of the clock, changes of 
     "transformer, the clock":            dict(data="tinyshakespeare", model="transformer", share=1.0, reserve=6, recipe=dict(length=64, batch=32)),
     "lstm, the clock":                   dict(data="tinyshakespeare", model="lstm", share=1.0, reserve=7, recipe=dict(length=32, batch=64, **MUON)),
     "transformer, 15 minutes":           dict(data="tinyshakespeare", model="transformer", minutes=15, reserve=10, changes=dict(width=192, layers=6, heads=6, dropout=0.15), recipe=dict(length=128, batch=32)),
-    "lstm, 4 minutes":                   dict(data="tinyshakespeare", model="lstm", minutes=4, reserve=12, changes=dict(width=512, dropout=0.2), recipe=dict(length=32, batch=128, **MUON)),
+    "lstm, 4 minutes":                   dict(data="tinyshakespeare", model="lstm", minutes=4, reserve=12, changes=dict(width=320, dropout=0.15), recipe=dict(length=32, batch=64, **MUON)),
     "lstm, 15 minutes":                  dict(data="tinyshakespeare", model="lstm", minutes=15, reserve=12, changes=dict(width=512, dropout=0.35), recipe=dict(length=48, batch=128, **MUON)),
     "mingru, 15 minutes":                dict(data="tinyshakespeare", model="mingru", minutes=15, reserve=10, changes=dict(width=256, layers=4, dropout=0.15), recipe=dict(length=64, batch=64, optimizer="muon", rate=4e-3, decay=0.8, carry=True)),
     "wikitext2, lstm, 15 minutes":       dict(data="wikitext2", model="lstm", minutes=15, reserve=75, changes=dict(width=512, embedding_width=256, tie=True, dropout=0.25), recipe=dict(length=32, batch=64, rate=4e-3, decay=0.8, carry=True, candidates=4096)),
