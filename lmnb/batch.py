@@ -107,7 +107,7 @@ def score_windows(stream,         # 1-D int64 tensor
                   batch:int=64,   # windows at once
                   ):              # -> iterator of ids_BT, targets_BT
     "All of a text once, in windows of `length`; each token but the first is a target exactly once."
-    T = min(length, len(stream) - 1)
+    T = max(1, min(length, len(stream) - 1))             # a text of one token has no window
     full = (len(stream) - 1)//T
     for start in range(0, full, batch):
         index = torch.arange(start, min(start + batch, full))[:, None]*T + torch.arange(T)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORBIDDEN', 'PRECISIONS', 'FEW', 'Sampling', 'filtered', 'choose', 'stream_ids', 'aligned', 'generate_ids', 'Packed',
-           'packed', 'ready', 'new_text', 'stream_text', 'generate', 'rewrite', 'sample_of']
+           'packed', 'ready', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite', 'sample_of']
 
 # %% ../nbs/33_generate.ipynb #c002
 import copy
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 from .core import UsageError
+from .models.base import State
 from .models.transformer import Attention
 from .tokenize import BOS, EOS
 
@@ -156,6 +157,40 @@ def ready(checkpoint,              # of a language model
     if checkpoint.__dict__.get("ready", {}).get(precision, ("", None))[0] != versions:
         checkpoint.__dict__.setdefault("ready", {})[precision] = versions, packed(model, precision)
     return checkpoint.__dict__["ready"][precision][1]
+
+# %% ../nbs/33_generate.ipynb #d02
+@torch.no_grad()
+def draft_ids(model,          # a Transformer for language in evaluation mode
+              ids_1T,         # one prompt (1, T)
+              *,
+              most:int=200,   # tokens to write
+              order:int=3,    # tokens that must have stood in the text before
+              ahead:int=7,    # tokens of a guess
+              end:int|None=EOS,   # the id that ends the text; None: write on
+              ):              # -> ids without the end, passes through the model
+    "Greedy text, with what followed the same tokens before as a guess. Raises `UsageError` for a model whose state cannot be taken back."
+    if model.config.architecture != "transformer" or model.config.window: raise UsageError("only a Transformer without a sliding window can take back what it has read: use generate_ids")
+    text, follows, never = ids_1T[0].tolist(), {}, FORBIDDEN + ([EOS] if end is None else [])
+    start, known = len(text), order
+    logits, state = model(ids_1T)
+    state, choice, passes = model.backbone.reserve(state, most + ahead), [], 1
+    def greedy(logits_1TV):
+        logits_1TV[:, :, never] = float("-inf")
+        return logits_1TV[0].argmax(-1).tolist()
+    next_id = greedy(logits[:, -1:])[0]
+    while next_id != end:
+        text.append(next_id)
+        if len(text) - start >= most: break
+        for place in range(known, len(text)): follows[tuple(text[place - order:place])] = place       # the last time counts; the end of the text has no follower yet
+        known = max(known, len(text))
+        place = follows.get(tuple(text[-order:]))
+        guess = text[place:place + min(ahead, most - 1 - (len(text) - start))] if place else []
+        logits, state = model(ids_1T.new_tensor([[next_id, *guess]]), state=state)
+        choice, passes = greedy(logits), passes + 1
+        right = next((i for i, (a, b) in enumerate(zip(guess, choice)) if a != b), len(guess))
+        text, next_id, wrong = text + guess[:right], choice[right], len(guess) - right
+        state = State(state.tensors, state.length - wrong, state.room + wrong)
+    return text[start:], passes
 
 # %% ../nbs/33_generate.ipynb #c015
 def new_text(tokenizer,   # of the model

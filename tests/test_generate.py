@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lmnb.batch import pad
-from lmnb.generate import PRECISIONS, Sampling, aligned, generate_ids, new_text, packed, stream_ids
+from lmnb.core import UsageError
+from lmnb.generate import PRECISIONS, Sampling, aligned, draft_ids, generate_ids, new_text, packed, stream_ids
 from lmnb.models.base import ModelConfig
 from lmnb.models.heads import build_model
 from lmnb.tokenize import EOS, Tokenizer
@@ -186,3 +187,20 @@ def test_a_recurrent_model_writes_long_texts_at_one_price(architecture, tokens):
             clock.append(time.process_time())
     steps = [b - a for a, b in zip(clock, clock[1:])]
     assert len(steps) == 9 and steps[-1] < 2*steps[1] and kept[-1] <= kept[1]
+
+
+@transformers
+@torch.no_grad()
+def test_a_guess_changes_no_word(row):
+    "Prompts of few words, so that guesses are frequent, right and wrong; also at the end of the text, and with an end that is written."
+    model = made(row).double()
+    if model.config.window:
+        with pytest.raises(UsageError): draft_ids(model, ids_of(1, 6))
+        return
+    saved = 0
+    for seed, most, end, order in ((1, 2, None, 2), (2, 40, None, 1), (3, 40, None, 2), (4, 40, 9, 1)):
+        prompt = ids_of(1, 9, seed=seed) % 5 + 8
+        written, passes = draft_ids(model, prompt, most=most, order=order, end=end)
+        assert written == generate_ids(model, prompt, sampling=GREEDY, most=most, end=end)[0]
+        saved += len(written) - passes
+    assert saved > 0, "no guess was ever right"

@@ -5,7 +5,7 @@
 6 layers, 384 wide, 6 heads, 8,192 words. A Transformer with SwiGLU is trained on WikiText-2 for a short while, so that there is a text worth comparing and a
 validation loss that bf16 and int8 can change. Qwen3ForCausalLM with gains of one is the same function, takes the same weights and must write the same text, in
 float32; GPT2LMHeadModel of that shape is there for its speed. Both generate with their own cache. Ours and theirs take turns; figures are medians over the
-rounds. The floor is bytes over bandwidth: the weights in float32 and the cache, once for each token.
+rounds. Guessing ahead (`draft_ids`) goes on with pieces of the validation part, beside the same model without guesses. The floor is bytes over bandwidth: the weights in float32 and the cache, once for each token.
 """
 import argparse, json, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -15,7 +15,7 @@ from common import append_row
 from lmnb.bench import bandwidth, fetched
 from lmnb.checkpoint import Config, TaskConfig
 from lmnb.collect import load_dataset
-from lmnb.generate import PRECISIONS, Sampling, generate_ids, packed
+from lmnb.generate import PRECISIONS, Sampling, draft_ids, generate_ids, packed
 from lmnb.models.base import ModelConfig
 from lmnb.models.heads import build_model
 from lmnb.models.transformer import rms
@@ -59,6 +59,17 @@ def ours(model, batch, tokens):
     text = generate_ids(model, prompt, sampling=Sampling(temperature=0), most=tokens, end=None)
     return batch*tokens/(time.perf_counter() - began), text
 
+def guessing(model, stream, tokens, texts=8):
+    "Seconds of plain greedy text and of guessed text after `texts` pieces of a stream, and the passes that the guesses needed."
+    plain = guessed = passes = 0
+    for number in range(texts):
+        prompt = stream[number*len(stream)//texts:][None, :64]
+        began = time.perf_counter(); text = generate_ids(model, prompt, sampling=Sampling(temperature=0), most=tokens, end=None)[0]
+        middle = time.perf_counter(); drafted, needed = draft_ids(model, prompt, most=tokens, end=None)
+        plain, guessed, passes = plain + middle - began, guessed + time.perf_counter() - middle, passes + needed
+        if model.packed.precision == "fp32": assert drafted == text, "guesses changed the text"
+    return plain, guessed, passes
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -84,6 +95,8 @@ def main():
                 print({str(name): round(rates[-1], 1) for name, rates in found.items()}, file=sys.stderr)
             peer.stdin.close()
         losses = {kind: run.task.score(one, run.dev[:40_000])["loss"] for kind, one in models.items()} if run else {}
+        stream = torch.as_tensor(run.dev[:40_000]) if run else None
+        guesses = {kind: guessing(models[kind], stream, a.tokens) for kind in ("fp32", "int8")} if run else {}
     assert texts["fp32", 1] == texts["qwen3"], "the same weights wrote another text"
     middle = {name: statistics.median(rates[1:]) for name, rates in found.items()}
     bench, write = "Generation speed", a.write == "yes"
@@ -93,6 +106,9 @@ def main():
                        peer=f"transformers' {name}, float32", peer_value=middle[name], ratio=middle[kind, 1]/middle[name], write=write)
         append_row(bench=bench, row=f"{kind}, 32 texts", metric="greedy generation", value=middle[kind, 32], unit="tokens/s", peer="one text", peer_value=middle[kind, 1], ratio=middle[kind, 32]/middle[kind, 1], write=write)
         if losses: append_row(bench=bench, row=f"{kind}, one text", metric="validation loss", value=losses[kind], unit="nats", peer="fp32", peer_value=losses["fp32"], write=write)
+    for kind, (plain, guessed, passes) in guesses.items():
+        append_row(bench=bench, row=f"{kind}, one text, guessing ahead", metric="greedy generation", value=8*a.tokens/guessed, unit="tokens/s", peer="without guesses", peer_value=8*a.tokens/plain, ratio=plain/guessed, write=write)
+        append_row(bench=bench, row=f"{kind}, one text, guessing ahead", metric="tokens for each pass", value=8*a.tokens/passes, write=write)
     rate = bandwidth(seconds=3)
     share = 100*middle["fp32", 1]*fetched(model, PROMPT + a.tokens//2)/rate
     append_row(bench=bench, row="fp32, one text", metric="share of the float32 floor", value=share, unit="%", write=write)
