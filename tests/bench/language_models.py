@@ -19,7 +19,7 @@ PEERS = {   # data -> what stands beside it, see the data sets' descriptions
 MUON = dict(optimizer="muon", muon_rate=0.02, rate=0.006, decay=0.8, carry=True)
 RECIPES = {   # name -> data, preset, minutes or share of the clock, changes of the model, changes of the recipe, seconds kept back for saving and scoring
     "transformer, a fifth of the clock": dict(data="tinyshakespeare", model="transformer", share=0.2, reserve=4.2, changes=dict(layers=2), recipe=dict(length=64, batch=16)),
-    "transformer, the clock":            dict(data="tinyshakespeare", model="transformer", share=1.0, reserve=6, recipe=dict(length=64, batch=32)),
+    "transformer, the clock":            dict(data="tinyshakespeare", model="transformer", share=1.0, reserve=6, changes=dict(layers=3), recipe=dict(length=64, batch=24)),
     "lstm, the clock":                   dict(data="tinyshakespeare", model="lstm", share=1.0, reserve=7, recipe=dict(length=32, batch=64, **MUON)),
     "transformer, 15 minutes":           dict(data="tinyshakespeare", model="transformer", minutes=15, reserve=10, changes=dict(width=192, layers=6, heads=6, dropout=0.15), recipe=dict(length=128, batch=32)),
     "lstm, 4 minutes":                   dict(data="tinyshakespeare", model="lstm", minutes=4, reserve=12, changes=dict(width=320, dropout=0.15), recipe=dict(length=32, batch=64, **MUON)),
