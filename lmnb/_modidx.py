@@ -660,6 +660,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                                'lmnb.generate.filtered': ('generate.html#filtered', 'lmnb/generate.py'),
                                'lmnb.generate.generate': ('generate.html#generate', 'lmnb/generate.py'),
                                'lmnb.generate.generate_ids': ('generate.html#generate_ids', 'lmnb/generate.py'),
+                               'lmnb.generate.lookup': ('generate.html#lookup', 'lmnb/generate.py'),
                                'lmnb.generate.new_text': ('generate.html#new_text', 'lmnb/generate.py'),
                                'lmnb.generate.packed': ('generate.html#packed', 'lmnb/generate.py'),
                                'lmnb.generate.ready': ('generate.html#ready', 'lmnb/generate.py'),

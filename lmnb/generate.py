@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORBIDDEN', 'PRECISIONS', 'FEW', 'Sampling', 'filtered', 'choose', 'stream_ids', 'aligned', 'generate_ids', 'Packed',
-           'packed', 'ready', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite', 'sample_of']
+           'packed', 'ready', 'lookup', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite', 'sample_of']
 
 # %% ../nbs/33_generate.ipynb #c002
 import copy
 from dataclasses import dataclass
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 import torch
 from torch import nn
 from torch.nn.functional import linear
@@ -159,38 +161,46 @@ def ready(checkpoint,              # of a language model
     return checkpoint.__dict__["ready"][precision][1]
 
 # %% ../nbs/33_generate.ipynb #d02
+def lookup(text,        # list of ids
+           *,
+           order:int,   # tokens that must have stood in the text before
+           most:int,    # tokens of a guess
+           ):           # -> list of ids, perhaps empty
+    "What followed the last `order` tokens when they last stood in the text."
+    if len(text) <= order: return []
+    same_N = (sliding_window_view(np.array(text[:-1]), order) == text[-order:]).all(1)
+    return text[same_N.nonzero()[0][-1] + order:][:most] if same_N.any() else []
+
+# %% ../nbs/33_generate.ipynb #d07
 @torch.no_grad()
-def draft_ids(model,          # a Transformer for language in evaluation mode
-              ids_1T,         # one prompt (1, T)
+def draft_ids(model,              # a Transformer for language in evaluation mode
+              ids_1T,             # one prompt (1, T)
               *,
-              most:int=200,   # tokens to write
-              order:int=3,    # tokens that must have stood in the text before
-              ahead:int=7,    # tokens of a guess
+              most:int=200,       # tokens to write
+              order:int=3,        # as in `lookup`
+              ahead:int=7,        # tokens of a guess
               end:int|None=EOS,   # the id that ends the text; None: write on
-              ):              # -> ids without the end, passes through the model
-    "Greedy text, with what followed the same tokens before as a guess. Raises `UsageError` for a model whose state cannot be taken back."
+              ):                  # -> ids without the end, passes through the model
+    "Greedy text with guesses by `lookup`. Raises `UsageError` for a model whose state cannot be taken back."
     if model.config.architecture != "transformer" or model.config.window: raise UsageError("only a Transformer without a sliding window can take back what it has read: use generate_ids")
-    text, follows, never = ids_1T[0].tolist(), {}, FORBIDDEN + ([EOS] if end is None else [])
-    start, known = len(text), order
-    logits, state = model(ids_1T)
-    state, choice, passes = model.backbone.reserve(state, most + ahead), [], 1
+    never = FORBIDDEN + ([EOS] if end is None else [])
     def greedy(logits_1TV):
         logits_1TV[:, :, never] = float("-inf")
         return logits_1TV[0].argmax(-1).tolist()
-    next_id = greedy(logits[:, -1:])[0]
+    logits, state = model(ids_1T)
+    state, next_id, passes = model.backbone.reserve(state, most + ahead), greedy(logits[:, -1:])[0], 1
+    text = ids_1T[0].tolist()
+    length = len(text) + most                                          # of the whole text at the most
     while next_id != end:
         text.append(next_id)
-        if len(text) - start >= most: break
-        for place in range(known, len(text)): follows[tuple(text[place - order:place])] = place       # the last time counts; the end of the text has no follower yet
-        known = max(known, len(text))
-        place = follows.get(tuple(text[-order:]))
-        guess = text[place:place + min(ahead, most - 1 - (len(text) - start))] if place else []
+        if len(text) == length: break
+        guess = lookup(text, order=order, most=min(ahead, length - len(text) - 1))
         logits, state = model(ids_1T.new_tensor([[next_id, *guess]]), state=state)
         choice, passes = greedy(logits), passes + 1
         right = next((i for i, (a, b) in enumerate(zip(guess, choice)) if a != b), len(guess))
         text, next_id, wrong = text + guess[:right], choice[right], len(guess) - right
         state = State(state.tensors, state.length - wrong, state.room + wrong)
-    return text[start:], passes
+    return text[ids_1T.shape[1]:], passes
 
 # %% ../nbs/33_generate.ipynb #c015
 def new_text(tokenizer,   # of the model
