@@ -120,7 +120,7 @@ class Packed(nn.Module):
     def product(self, x_BTI):
         "Without the bias. One byte for each weight: taken as it is for a few rows, unpacked for many."
         if self.scale is None: return linear(x_BTI, self.weight)
-        if x_BTI.shape[:-1].numel() > FEW or not x_BTI.is_cpu: return linear(x_BTI, self.weight.to(x_BTI.dtype)*self.scale[:, None])
+        if x_BTI.shape[:-1].numel() > FEW or not x_BTI.is_cpu or self.in_features % 16: return linear(x_BTI, self.weight.to(x_BTI.dtype)*self.scale[:, None])
         return torch._weight_int8pack_mm(x_BTI.flatten(0, -2), self.weight, self.scale).unflatten(0, x_BTI.shape[:-1])
 
     def forward(self, x_BTI):
@@ -129,7 +129,7 @@ class Packed(nn.Module):
         else: y_BTO = self.product(x_BTI.bfloat16()).to(x_BTI.dtype)
         return y_BTO if self.bias is None else y_BTO + self.bias
 
-FEW = 8      # rows
+FEW = 8      # rows; and torch's kernel takes sixteen columns at a time, also where there are fewer
 
 # %% ../nbs/33_generate.ipynb #c022
 @torch.no_grad()

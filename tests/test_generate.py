@@ -7,7 +7,7 @@ import torch
 
 from lmnb.batch import pad
 from lmnb.core import UsageError
-from lmnb.generate import PRECISIONS, Sampling, aligned, draft_ids, generate_ids, new_text, packed, stream_ids
+from lmnb.generate import FEW, PRECISIONS, Packed, Sampling, aligned, draft_ids, generate_ids, new_text, packed, stream_ids
 from lmnb.models.base import ModelConfig
 from lmnb.models.heads import build_model
 from lmnb.tokenize import EOS, Tokenizer
@@ -151,7 +151,6 @@ def test_packed_weights_write_the_same_text(row):
 
 
 def test_int8_multiplies_a_few_rows_as_it_multiplies_many():
-    from lmnb.generate import FEW, Packed
     weight, x = torch.randn(32, 64), torch.randn(FEW + 1, 64)
     layer = Packed(weight, torch.ones(32), "int8")
     torch.testing.assert_close(torch.cat([layer(x[:4]), layer(x[4:])]), layer(x), rtol=0.02, atol=0.1)
@@ -204,3 +203,33 @@ def test_a_guess_changes_no_word(row):
         assert written == generate_ids(model, prompt, sampling=GREEDY, most=most, end=end)[0]
         saved += len(written) - passes
     assert saved > 0, "no guess was ever right"
+
+
+@pytest.mark.parametrize("columns", [1, 8, 12, 16, 17, 40, 48])
+@pytest.mark.parametrize("rows", [1, 8, 9])
+@torch.no_grad()
+def test_bytes_for_weights_of_any_width(rows, columns):
+    "torch's kernel reads past the end of a row that is no multiple of 16 long: nonsense, or the end of the process."
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(20, columns, generator=generator), torch.randn(rows, columns, generator=generator)
+    torch.testing.assert_close(Packed(weight, None, "int8")(x), x @ weight.T, rtol=0.05, atol=0.05*columns**0.5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+@every
+def test_a_graphics_card_learns_and_writes_what_the_processor_does(row):
+    "In float64: loss and gradients, greedy text alone and with padding in a batch; and text from packed weights."
+    ids, target, found = ids_of(3, 12), ids_of(3, 12, seed=1), {}
+    mask = torch.arange(12) >= torch.tensor([[0], [5], [9]])
+    for device in ("cpu", "cuda"):
+        model = made(row | {"dropout": 0.0}).double().to(device).train()
+        loss, _ = model(ids.to(device), target_BT=target.to(device))
+        loss.backward()
+        grads = {n: p.grad.cpu().clone() for n, p in model.named_parameters() if p.grad is not None}
+        model.eval()
+        texts = [generate_ids(model, ids.to(device), mask_BT=m, sampling=GREEDY, most=20, end=None) for m in (None, mask.to(device))]
+        light = [generate_ids(packed(model.float(), kind), ids.to(device), sampling=GREEDY, most=5, end=None) for kind in PRECISIONS]
+        assert all(len(text) == 5 for one in light for text in one)
+        found[device] = loss.detach().cpu(), grads, texts
+    for a, b in zip(found["cuda"][:2], found["cpu"]): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert found["cuda"][2] == found["cpu"][2]
