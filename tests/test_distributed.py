@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lmnb.checkpoint import Config, TaskConfig
-from lmnb.core import Interrupted, pick_device
-from lmnb.many import whole
+from lmnb.core import Interrupted, UsageError, pick_device
+from lmnb.many import meet, whole
 from lmnb.models.zoo import preset
 from lmnb.tokenize import Tokenizer
 from lmnb.train import Recipe, Run, read_metrics, train
@@ -25,6 +25,7 @@ CASES = {   # name -> task, preset, rows, recipe: a carried state, Muon, and num
     "classify": (dict(name="classify", labels=["bad", "good"]), "rnn-tiny", LABELLED, {}),
 }
 LAYOUTS = {"DDP": False, "FSDP": True}
+CPU = torch.device("cpu")      # where the ranks of these tests compute, also beside a graphics card
 
 
 def run_of(name, folder, *, batch=32, **options):
@@ -62,7 +63,7 @@ def stopped(name, folder, *, at, last, rank=1, **options):
 
 def go_on(name, folder, last, **options):
     config, rows, recipe = run_of(name, folder, steps=last, scores=2, **options)
-    return train(folder, config, TOKENIZER, rows, rows[:8], recipe, resume=True)
+    return train(folder, config, TOKENIZER, rows, rows[:8], recipe, resume=True, device=CPU)
 
 
 def program(out, job):
@@ -82,7 +83,7 @@ def program(out, job):
 
 def torchrun(ranks, *command, **options):
     return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), *map(str, command)],
-                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240, **options)
+                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}, timeout=240, **options)
 
 
 def ranks(number, out, **job):
@@ -95,7 +96,7 @@ def ranks(number, out, **job):
 def same_steps(out, steps):
     ranks(2, out, do="steps", steps=steps)
     for name in CASES:
-        gradient, losses = steps_of(name, out/"none", steps)
+        gradient, losses = steps_of(name, out/"none", steps, device=CPU)
         for layout in LAYOUTS:
             found, told = load_file(out/f"{name}.{layout}.safetensors"), json.loads((out/f"{name}.{layout}.json").read_text())
             assert found.keys() == gradient.keys()
@@ -133,7 +134,7 @@ def saved_by_two(tmp_path_factory):
 
 def as_if_alone(out, name, layout, tmp_path):
     config, rows, recipe = run_of(name, tmp_path, steps=10, scores=2)
-    train(tmp_path/"alone", config, TOKENIZER, rows, rows[:8], recipe)
+    train(tmp_path/"alone", config, TOKENIZER, rows, rows[:8], recipe, device=CPU)
     ours, alone = (read_metrics(folder) for folder in (out/f"{name}.{layout}", tmp_path/"alone"))
     assert [row["step"] for row in ours] == [row["step"] for row in alone] == [5, 10]
     for a, b in zip(ours, alone): assert abs(a["dev_loss"] - b["dev_loss"]) < 1e-4 and abs(a["loss"] - b["loss"]) < 1e-4
@@ -200,6 +201,11 @@ def test_a_rank_that_is_killed_ends_the_other(command, monkeypatch):
 def test_a_rank_that_hangs_ends_the_other(command, monkeypatch):
     done, seconds = dies(command, monkeypatch, "SIGSTOP")
     assert done.returncode and "another rank has died or does not answer" in done.stderr and seconds < 120
+
+
+def test_two_ranks_do_not_share_a_card(monkeypatch):
+    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("LOCAL_WORLD_SIZE", "9")): monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="9 processes cannot share"): meet(torch.device("cuda"))
 
 
 # -- a graphics card -------------------------------------------------------------------------------------------------

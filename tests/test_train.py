@@ -129,14 +129,14 @@ def test_isolated_documents_do_not_see_each_other(architecture, tmp_path):
     run = Run(tmp_path, config, tokenizer, DOCUMENTS, DOCUMENTS, Recipe(steps=3, batch=8, precision="fp32"))
     run.model.double().eval()
     batch = run.task.batch(run.examples, step=0, size=8, seed=0)
-    ids, target = batch.inputs["ids_BT"], batch.target
+    ids, target = (x.to(run.device) for x in (batch.inputs["ids_BT"], batch.target))
     document = (ids == EOS).cumsum(1)
     assert (document[:, -1] > 0).any()
     def losses(ids):
         index, mask = apart(ids)
         rows, asked, context = alone(ids, target)
         logits = run.model(rows, **context)[0]
-        found = torch.full(ids.shape, float("nan"), dtype=torch.float64)
+        found = torch.full(ids.shape, float("nan"), dtype=torch.float64, device=ids.device)
         found.view(-1)[index[mask]] = torch.nn.functional.cross_entropy(logits[mask], asked[mask], reduction="none")
         return found
     changed = torch.where((document == 0) & (ids != EOS), (ids + 1).clamp(max=tokenizer.vocab_size - 1), ids)      # the first document of each row
@@ -202,8 +202,8 @@ def test_the_averaged_weights_are_the_model(tmp_path):
     for a, b in zip(run.average, mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     score = run.evaluate()
     saved = load_checkpoint(tmp_path/"b"/"checkpoints"/"step-6").model
-    for a, b in zip(saved.parameters(), mean): torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
-    assert run.task.score(saved, run.dev)["loss"] == pytest.approx(score["loss"], abs=1e-6) != plain.task.score(plain.model, plain.dev)["loss"]
+    for a, b in zip(saved.parameters(), mean): torch.testing.assert_close(a, b.cpu(), rtol=0, atol=1e-6)
+    assert run.task.score(saved.to(run.device), run.dev)["loss"] == pytest.approx(score["loss"], abs=1e-6) != plain.task.score(plain.model, plain.dev)["loss"]
     assert all(torch.equal(a, b) for a, b in zip(trained, run.model.parameters()))
 
 
@@ -230,7 +230,7 @@ def test_samples_stand_in_the_log_and_change_nothing(task, architecture, tmp_pat
     for hook in (None, sample_of):
         run = train(tmp_path/str(bool(hook)), config, tokenizer, rows, rows, Recipe(steps=6, batch=4, scores=2, ema=0.5), on_score=hook)
         losses.append([row["dev_loss"] for row in read_metrics(run)])
-    assert losses[0] == losses[1]
+    assert losses[0] == (losses[1] if not torch.cuda.is_available() else pytest.approx(losses[1], rel=1e-5))      # a card adds up in any order
     samples = [row.get("sample") for row in read_metrics(run)]
     assert samples == [None, None] if task in ("classify", "answer") else all(isinstance(text, str) for text in samples)
     assert task != "lm" or all(text.startswith(TEXT[0]["text"][:16]) and len(text) > 16 for text in samples)
@@ -241,7 +241,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     run = train(tmp_path/"run", lm_config("gru"), TOKENIZER, TEXT, TEXT, Recipe(steps=6, batch=4, scores=3), on_score=tensorboard(tmp_path/"run"))
     found = EventAccumulator(str(run)); found.Reload()
-    assert [(e.step, round(e.value, 4)) for e in found.Scalars("dev_loss")] == [(row["step"], round(row["dev_loss"], 4)) for row in read_metrics(run)]
+    assert [(e.step, e.value) for e in found.Scalars("dev_loss")] == [(row["step"], pytest.approx(row["dev_loss"], rel=1e-6)) for row in read_metrics(run)]     # written in float32
 
 
 def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
@@ -264,24 +264,24 @@ def test_the_rate_finder_finds_a_rate_that_learns(tmp_path):
 
 
 def test_compiling_needs_a_compiler(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(UsageError, match="C\\+\\+ compiler"): Run(tmp_path, lm_config("transformer"), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, compile="on"))
+    monkeypatch.setenv("PATH", ""); monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match="C\\+\\+ compiler"): Run(tmp_path, lm_config("transformer"), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, compile=True), device=torch.device("cpu"))
 
 
 @pytest.mark.slow        # a compiler takes its time
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
 def test_compiled_blocks_compute_the_same_and_resume(tmp_path):
     losses = []
-    for how in ("off", "on"):
+    for how in (False, True):
         run = Run(tmp_path, lm_config("transformer", dropout=0.0, layers=1), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", compile=how))
         losses.append([run.advance() for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert not any("_orig_mod" in name for name in run.model.state_dict())
-    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2, layers=1), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, compile="on"))
+    resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2, layers=1), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, compile=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
-@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(precision="bf16"), dict(compile="on"), dict(recompute=True)])
+@pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(precision="bf16"), dict(compile=True), dict(recompute=True)])
 def test_a_graphics_card_learns_with_every_arithmetic(changes, tmp_path):
     run = Run(tmp_path, lm_config("transformer", dropout=0.0), TOKENIZER, TEXT, TEXT, Recipe(steps=60, batch=8, rate=0.01, **changes))
     losses = [run.advance() for _ in range(40)]

@@ -73,8 +73,8 @@ class SumOfLosses(torch.autograd.Function):
     def forward(ctx, h_ND, weight_VD, bias_V, target_N):
         weight, total = weight_VD.to(h_ND.dtype), h_ND.new_zeros((), dtype=torch.promote_types(h_ND.dtype, torch.float32))
         grads = torch.empty_like(h_ND), torch.zeros_like(weight_VD), torch.zeros_like(bias_V)
-        for rows in torch.arange(len(h_ND), device=h_ND.device).split(max(64, 2**22//len(weight))):
-            rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        size = max(64, (2**22 if h_ND.is_cpu else 2**27)//len(weight))                      # a processor's pieces fit its cache
+        for rows in (slice(at, at + size) for at in range(0, len(h_ND), size)):
             loss, grad_NV = piece(h_ND[rows], weight, bias_V, target_N[rows])
             torch.mm(grad_NV, weight, out=grads[0][rows])
             grads[1].addmm_(grad_NV.mT, h_ND[rows]) if weight is weight_VD else grads[1].add_(grad_NV.mT @ h_ND[rows])

@@ -40,7 +40,7 @@ def main():
     a = parser.parse_args()
     shape = ModelConfig(architecture="transformer", vocab_size=V, width=D, layers=L, heads=H)
     transformer, compiled = build_model(shape), build_model(shape)
-    set_up_blocks(compiled, Recipe(compile="on"), torch.device("cpu"))
+    set_up_blocks(compiled, Recipe(compile=True), torch.device("cpu"))
     lstm = ModelConfig(architecture="lstm", vocab_size=V, width=D, layers=2)
     work = {"Transformer, float32": training_step(transformer, batch=B, precision="fp32"), "Transformer, bf16": training_step(transformer, batch=B, precision="bf16"),
             "Transformer, float32, compiled": training_step(compiled, batch=B, precision="fp32"),
