@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['fastest', 'matrix_rate', 'bandwidth', 'machine', 'matrix_weights', 'operations', 'fetched', 'training_step',
-           'writing', 'measure', 'bench']
+           'writing', 'memory_of', 'measure', 'bench']
 
 # %% ../nbs/37_bench.ipynb #c002
 import statistics, time
 from collections.abc import Iterator
 import psutil
 import torch
+from .core import pick_device
 from .generate import PRECISIONS, Sampling, generate_ids, packed
 from .models.base import ModelConfig
 from .models.heads import build_model, parameter_count
@@ -23,11 +24,14 @@ def fastest(work,                 # a function of nothing
             seconds:float=0.5,    # how long to try
             ):                    # -> seconds of its fastest call
     "The fastest of many calls: what else the machine does only ever adds time."
-    work()
+    def finished():
+        work()
+        if torch.accelerator.is_available(): torch.accelerator.synchronize()
+    finished()
     best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
         began = time.perf_counter()
-        work()
+        finished()
         best = min(best, time.perf_counter() - began)
     return best
 
@@ -36,25 +40,30 @@ def matrix_rate(kind=torch.float32,   # type of the numbers
                 *,
                 seconds:float=0.5,    # how long to try
                 size:int=1024,        # rows and columns
+                device=None,          # a torch.device; None: the processor
                 ):                    # -> operations per second
     "Multiplications and additions per second in a product of two square matrices."
-    a, b = torch.randn(2, size, size).to(kind)
+    a, b = torch.randn(2, size, size, device=device).to(kind)
     return 2*size**3/fastest(lambda: a @ b, seconds=seconds)
 
 def bandwidth(*,
               seconds:float=0.5,   # how long to try
               size:int=64,         # megabytes that are read: a small model's weights, or what its cache leaves of it
+              device=None,         # a torch.device; None: the processor
               ):                   # -> bytes per second
     "Bytes per second that come out of memory in one sum over an array."
-    x = torch.ones(size*2**18)
+    x = torch.ones(size*2**18, device=device)
     return 4*x.numel()/fastest(x.sum, seconds=seconds)
 
 def machine(*,
             seconds:float=0.5,   # how long to try each
             ):                   # -> dict: threads, operations per second, bytes per second
-    "What this machine can do, with the threads that torch has now."
-    return {"threads": torch.get_num_threads(), "fp32": matrix_rate(seconds=seconds), "bandwidth": bandwidth(seconds=seconds),
-            "bf16": matrix_rate(torch.bfloat16, seconds=seconds) if fast_bf16(torch.device("cpu")) else None}
+    "What this machine's fastest device can do; a processor, with the threads that torch has now."
+    device = pick_device()
+    size, room = (1024, 64) if device.type == "cpu" else (8192, 1024)        # a card is busy only with much at once
+    rate = lambda kind: matrix_rate(kind, seconds=seconds, size=size, device=device)
+    return {"device": device.type, "threads": torch.get_num_threads(), "fp32": rate(torch.float32), "bandwidth": bandwidth(seconds=seconds, size=room, device=device),
+            "bf16": rate(torch.bfloat16) if fast_bf16(device) else None}
 
 # %% ../nbs/37_bench.ipynb #c008
 def matrix_weights(model):   # -> int
@@ -90,7 +99,7 @@ def training_step(model,                  # a language model, changed by it
                   ):                      # -> a function of nothing
     "One step on random ids: forward, backward, clip, update."
     recipe = Recipe(precision=precision, optimizer=optimizer)
-    ids_BT = torch.randint(8, model.config.vocab_size, (batch, length + 1), generator=torch.Generator().manual_seed(0))
+    ids_BT = torch.randint(8, model.config.vocab_size, (batch, length + 1), generator=torch.Generator().manual_seed(0)).to(model.bias.device)
     found, cast = optimizers(model.train(), recipe), precision_context(recipe, ids_BT.device, model)
     def step():
         with cast(): loss, _ = model(ids_BT[:, :-1], target_BT=ids_BT[:, 1:])
@@ -107,10 +116,23 @@ def writing(model,            # a language model in evaluation mode, perhaps pac
             most:int=64,      # tokens to write
             ):                # -> a function of nothing
     "Greedy text after random prompts."
-    ids_BT = torch.randint(8, model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(0))
+    ids_BT = torch.randint(8, model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(0)).to(model.bias.device)
     return lambda: generate_ids(model, ids_BT, sampling=Sampling(temperature=0), most=most, end=None)
 
 # %% ../nbs/37_bench.ipynb #c013
+def memory_of(work,     # a function of nothing
+              device,   # torch.device on which it works
+              ):        # -> bytes
+    "How much more this process holds after the work; on a card, how much more at its height."
+    if device.type != "cuda":
+        before = psutil.Process().memory_info().rss
+        work()
+        return psutil.Process().memory_info().rss - before
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return torch.cuda.max_memory_allocated() - before
+
 def measure(name:str,             # of a preset
             limits:dict,          # from `machine`
             *,
@@ -120,10 +142,11 @@ def measure(name:str,             # of a preset
             seconds:float=1.0,    # how long to try each
             ):                    # -> dict: tokens per second, share of the floor, megabytes
     "Training and generation of one preset beside what the machine allows."
-    model, process = build_model(preset(name, task="lm", vocab_size=vocab_size)), psutil.Process()
-    need, before, kind = operations(model, length), process.memory_info().rss, "bf16" if bf16_pays(torch.device("cpu"), model) else "fp32"
-    train = batch*length/fastest(training_step(model, batch=batch, length=length), seconds=seconds)
-    memory, model = process.memory_info().rss - before, model.eval()
+    device = pick_device()
+    model = build_model(preset(name, task="lm", vocab_size=vocab_size)).to(device)
+    need, kind, step = operations(model, length), "bf16" if bf16_pays(device, model) else "fp32", training_step(model, batch=batch, length=length)
+    memory, train = memory_of(step, device), batch*length/fastest(step, seconds=seconds)
+    model.eval()
     row = {"model": name, "parameters": parameter_count(model), "train": train, "precision": kind,
            "train_share": train*need/limits[kind], "train_megabytes": max(0, memory)/2**20}
     for precision in PRECISIONS:

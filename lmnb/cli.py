@@ -303,7 +303,7 @@ def bench(model: Annotated[Optional[list[str]], typer.Option(help="a preset; giv
         elif "machine" not in row: say(bench_line(row))
         else:
             m = row["machine"]
-            say(f"{m['threads']} threads: {m['fp32']/1e9:,.0f} GFLOP/s in float32, " + (f"{m['bf16']/1e9:,.0f} in bfloat16, " if m["bf16"] else "") + f"{m['bandwidth']/1e9:.1f} GB/s from memory")
+            say((f"{m['threads']} threads: " if m["device"] == "cpu" else "graphics card: ") + f"{m['fp32']/1e9:,.0f} GFLOP/s in float32, " + (f"{m['bf16']/1e9:,.0f} in bfloat16, " if m["bf16"] else "") + f"{m['bandwidth']/1e9:.1f} GB/s from memory")
             say(f"{'tokens/s (of the floor)':18}{'weights':>7}" + "".join(f"{name:>16}" for name in ("training", "fp32", "bf16", "int8")) + f"{'memory':>12}")
 
 
