@@ -276,6 +276,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.cli.report_lines': ('cli.html#report_lines', 'lmnb/cli.py'),
                           'lmnb.cli.run_into_file': ('cli.html#run_into_file', 'lmnb/cli.py'),
                           'lmnb.cli.run_stage': ('cli.html#run_stage', 'lmnb/cli.py'),
+                          'lmnb.cli.settings': ('cli.html#settings', 'lmnb/cli.py'),
                           'lmnb.cli.shipped': ('cli.html#shipped', 'lmnb/cli.py'),
                           'lmnb.cli.stale': ('cli.html#stale', 'lmnb/cli.py'),
                           'lmnb.cli.summarize': ('cli.html#summarize', 'lmnb/cli.py'),

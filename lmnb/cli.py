@@ -6,10 +6,10 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line',
-           'texts_of', 'opened', 'apply_to_texts', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer',
-           'topics', 'jobs_of', 'prepared', 'stale', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped',
-           'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'tokenize', 'settings', 'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison',
+           'table_line', 'texts_of', 'opened', 'apply_to_texts', 'generate', 'translate', 'classify', 'summarize',
+           'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale', 'finished', 'do_job', 'quickstart',
+           'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -228,6 +228,24 @@ def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, wor
         say(f"{language}: {facts['bytes_per_token'] or 0:.2f} bytes and {1/(facts['tokens_per_character'] or 1):.2f} characters in a token, {facts['tokens_per_word'] or 0:.2f} tokens for a word (of {facts['documents']:,} documents)")
     say(f"{report['vocab_size']:,} tokens in the vocabulary; {report['documents']:,} documents became {report['tokens']:,} ids -> {out}")
 
+# %% ../nbs/54_cli.ipynb #c062
+def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or ModelConfig -> changes of the recipe, changes of the model
+    "What `--set` says; a value is JSON, or else plain text. Raises `UsageError` for a name that is not known."
+    from lmnb.models.base import ModelConfig
+    from lmnb.train import INPUTS, Recipe, hint
+    recipe, shape = {}, {}
+    shapes = ModelConfig.model_fields.keys() - {"architecture", "vocab_size", "head", "outputs", "memory", "segments"}      # these follow from the model, the data and the task
+    names = (*Recipe.model_fields, *INPUTS, *sorted(shapes))
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals: raise UsageError(f"--set {pair}: write a name and a value, such as optimizer=muon")
+        if name not in names: raise UsageError(f"--set {pair}: unknown name: {hint(name, names)}")
+        try: value = json.loads(value)
+        except json.JSONDecodeError: pass
+        (shape if name in shapes else recipe)[name] = value
+    return recipe, shape
+
+
 # %% ../nbs/54_cli.ipynb #c026
 @app.command()
 def train(data: Annotated[str, typer.Option(help="name of a data set, or a file or folder of your own")],
@@ -247,6 +265,7 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           patience: Annotated[Optional[int], typer.Option(min=1, help="stop after so many scores without a better one")] = None,
           sample: Annotated[bool, typer.Option("--sample", help="write down a sample of the model's text at each score")] = False,
           board: Annotated[bool, typer.Option("--tensorboard", help="also write files for TensorBoard (lmnb[tensorboard])")] = False,
+          more: Annotated[Optional[list[str]], typer.Option("--set", help="any other choice by its name in chapters 20 and 32, such as optimizer=muon, precision=fp32, layers=4; may be given several times")] = None,
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
@@ -256,11 +275,15 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
     from lmnb.train import fit, hooks, tensorboard
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
+    recipe, shape = settings(more or [])
     found, progress, began = load_dataset(data), Progress(), time.monotonic()
     folder = out or runs_dir()/found.name/model
-    fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=tokenizer, vocab_size=vocab_size,
-        on_step=lambda facts: progress.update(training_line(model, facts, began)), minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed,
-        balance=balance, focal=focal, threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience,
+    given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
+                 threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
+    if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
+    recipe = given | recipe
+    fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
+        on_step=lambda facts: progress.update(training_line(model, facts, began)),
         on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
     for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))

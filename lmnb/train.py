@@ -700,10 +700,10 @@ SPECIAL = {   # (task, preset, architecture or language of the data) -> what dif
 INPUTS = ("length", "target_length", "carry", "candidates", "isolate")   # of TaskConfig: what the model is given
 KNOWN = (*Recipe.model_fields, *INPUTS, "tokenizer", "vocab_size")
 
-def hint(name:str):   # -> "did you mean ..."
+def hint(name:str, names=KNOWN):   # -> "did you mean ..."
     "The nearest known name, or all of them."
-    close = get_close_matches(name, KNOWN, 1)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(KNOWN)}"
+    close = get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
 
 def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vocabulary, Recipe, tokenizer kind and size
     "What to do for a task and a preset; `changes` are names of KNOWN; raises `UsageError` for any other."

@@ -231,5 +231,6 @@ def test_a_graphics_card_learns_and_writes_what_the_processor_does(row):
         light = [generate_ids(packed(model.float(), kind), ids.to(device), sampling=GREEDY, most=5, end=None) for kind in PRECISIONS]
         assert all(len(text) == 5 for one in light for text in one)
         found[device] = loss.detach().cpu(), grads, texts
-    for a, b in zip(found["cuda"][:2], found["cpu"]): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    far = 1e-6 if "experts" in row else 1e-9                     # a router decides in float32
+    for a, b in zip(found["cuda"][:2], found["cpu"]): torch.testing.assert_close(a, b, rtol=far, atol=far)
     assert found["cuda"][2] == found["cpu"][2]

@@ -50,7 +50,7 @@ def sigmoid_on_tanh(x_BTE, h_BD, weight):   # -> h_BTD
     "The sigmoid RNN, run exactly on the fused tanh kernel by a change of variables."
     W, U, b = weight["W"], weight["U"], weight["b"]
     flat = [W/2, U/4, b/2 + U.sum(1)/4, torch.zeros_like(b)]
-    g_BTD, _ = torch.rnn_tanh(x_BTE, (2*h_BD - 1)[None].contiguous(), flat, True, 1, 0.0, False, False, True)
+    g_BTD, _ = torch.rnn_tanh(x_BTE, (2*h_BD - 1)[None].contiguous(), flat, True, 1, 0.0, torch.is_grad_enabled(), False, True)      # a card keeps what the gradient needs only when told
     return (1 + g_BTD)/2
 
 # %% ../../nbs/21_models.rnn.ipynb #c015

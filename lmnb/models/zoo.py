@@ -6,6 +6,7 @@
 __all__ = ['PRESETS', 'CLASSIFIER', 'TASKS', 'preset', 'adapted']
 
 # %% ../../nbs/27_models.zoo.ipynb #c002
+from pydantic import ValidationError
 from ..core import UsageError
 from .base import ModelConfig
 
@@ -44,11 +45,14 @@ def preset(name:str,           # a key of PRESETS
            outputs:int=1,      # classes of a classifier; 1 means two classes, one sigmoid
            **changes,          # any field of ModelConfig
            ):                  # -> ModelConfig
-    "A named configuration for a task; raises `UsageError` with the names there are."
+    "A named configuration for a task; raises `UsageError` with the names there are, or for a change that is out of bounds."
     if name not in PRESETS: raise UsageError(f"unknown model {name!r}: choose one of {', '.join(PRESETS)}")
     if task not in TASKS: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}")
     fields = PRESETS[name] | adapted(name, task) | dict(vocab_size=vocab_size, outputs=outputs) | changes
-    return ModelConfig(**fields)
+    try: return ModelConfig(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]} {first['input']!r}: {first['msg']}") from error
 
 def adapted(name:str, task:str):   # -> the fields that the task changes for this architecture
     "The task's row, without what the preset fixes by itself or cannot do."
