@@ -10,7 +10,7 @@ from lmnb.core import LmnbError, asset
 from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
                           quality_against, score_bars, side_by_side, step_bars)
 from lmnb.serve import (QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, examples, fate_of, find_documents,
-                        find_runs, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+                        find_runs, label_of, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -298,8 +298,9 @@ def classify():
     if not text.strip(): return st.info(t("type_something"))
     for run, checkpoint in model_columns(chosen):
         chances = demo(checkpoint, text=text)
-        best = max(chances, key=chances.get)
+        best = label_of(checkpoint, chances)
         st.markdown(f"### {name_of('label', best)}")
+        for label, least in checkpoint.config.task.threshold.items(): st.caption(t("threshold_note", label=name_of("label", label), chance=f"{least:.0%}"))
         named = {name_of("label", label): chance for label, chance in chances.items()}
         chart(probabilities(named, most=6, colour=COLOURS.get(run.architecture), words=words()), t("alt_chances", label=name_of("label", best), chance=f"{chances[best]:.0%}"), key=f"chances_{run.name}")
     show_code(chosen[0][0], "classify", text=text)

@@ -1042,6 +1042,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                             'lmnb.serve.glance': ('serve.html#glance', 'lmnb/serve.py'),
                             'lmnb.serve.in_worker': ('serve.html#in_worker', 'lmnb/serve.py'),
                             'lmnb.serve.is_tie': ('serve.html#is_tie', 'lmnb/serve.py'),
+                            'lmnb.serve.label_of': ('serve.html#label_of', 'lmnb/serve.py'),
                             'lmnb.serve.learn_tokenizers': ('serve.html#learn_tokenizers', 'lmnb/serve.py'),
                             'lmnb.serve.main_score': ('serve.html#main_score', 'lmnb/serve.py'),
                             'lmnb.serve.marked': ('serve.html#marked', 'lmnb/serve.py'),

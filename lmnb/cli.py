@@ -398,12 +398,14 @@ def apply_to_texts(name,           # of a run
                    field="text",   # what the demo calls its input
                    ):
     "Run a checkpoint on each text and print what it gives."
-    from lmnb.serve import demo
+    from lmnb.serve import demo, label_of
     checkpoint = opened(name, task)
     for one in texts_of(text):
         result = demo(checkpoint, **{field: one})
-        if as_json: say(json.dumps({field: one, "result": result}, ensure_ascii=False))
-        elif isinstance(result, dict): say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: -pair[1])[:5]))
+        if as_json: say(json.dumps({field: one, "result": result} | ({"label": label_of(checkpoint, result)} if isinstance(result, dict) else {}), ensure_ascii=False))
+        elif isinstance(result, dict):                              # what the model says stands first
+            said = label_of(checkpoint, result)
+            say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: (pair[0] != said, -pair[1]))[:5]))
         else: say(result)
 
 # %% ../nbs/54_cli.ipynb #c036

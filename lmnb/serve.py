@@ -7,13 +7,13 @@ __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS',
            'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'read_run',
            'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines', 'token_losses',
            'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm', 'shared_tokenizer',
-           'tokens_per_second', 'app_of', 'demo', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run',
-           'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score',
-           'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for',
-           'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly',
-           'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload',
-           'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers',
-           'tokenizer_rows']
+           'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve',
+           'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines',
+           'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs',
+           'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows',
+           'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group',
+           'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers',
+           'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -35,7 +35,7 @@ from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_p
 from .figures import architecture_of
 from .generate import Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
-from .task import NOTHING, task_of
+from .task import NOTHING, decide, task_of
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
 
@@ -336,6 +336,14 @@ def demo(checkpoint,   # of any task
          ):            # -> str, or a dict (label -> probability; answer with place and probability)
     "What a checkpoint makes of an input, whatever its task."
     return DEMOS[checkpoint.config.task.name](checkpoint, **inputs)
+
+# %% ../nbs/52_serve.ipynb #c043
+def label_of(checkpoint,     # of a classifier
+             chances:dict,   # label -> probability, from `demo`
+             ):              # -> the label that it says
+    "The likeliest label, or what the checkpoint's own threshold decides."
+    return decide(np.array([[*chances.values()]]), [*chances], checkpoint.config.task.threshold)[0]
+
 
 # %% ../nbs/52_serve.ipynb #c026
 def attention_of(checkpoint,    # of a translator

@@ -32,12 +32,25 @@ def work(tmp_path_factory):
 def test_own_data_to_a_label(work):
     code, out, err = lmnb("classify", "run", "a lovely book", "--json", cwd=work)
     assert code == 0, err
-    assert json.loads(out)["result"]["good"] > 0.5
+    assert json.loads(out)["result"]["good"] > 0.5 and json.loads(out)["label"] == "good"
     code, out, _ = lmnb("classify", "run", cwd=work, stdin="an awful song\na great room\n")
     assert code == 0 and len(out.splitlines()) == 2
     code, out, _ = lmnb("evaluate", "run", "--data", "reviews.csv", "--json", cwd=work)
     assert code == 0 and json.loads(out.splitlines()[0])["scores"][0]["n"] > 0
     assert json.loads((work/"run"/"scores.json").read_text())["parts"]["test"]["scores"]
+
+
+def test_a_threshold_decides_what_is_said(work):
+    import shutil
+    from lmnb.checkpoint import pointed, seal
+    shutil.copytree(pointed(work/"run"), work/"cautious")
+    config = json.loads((work/"cautious"/"config.json").read_text())
+    config["task"]["threshold"] = {"bad": 1e-6}
+    (work/"cautious"/"config.json").write_text(json.dumps(config)); seal(work/"cautious")
+    code, out, err = lmnb("classify", "cautious", "a lovely book", cwd=work)
+    assert code == 0 and out.startswith("bad "), err
+    code, out, err = lmnb("classify", "cautious", "a lovely book", "--json", cwd=work)
+    assert json.loads(out)["label"] == "bad" and json.loads(out)["result"]["good"] > 0.5
 
 
 def test_the_data_stages_one_after_another(work):
