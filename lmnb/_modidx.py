@@ -659,6 +659,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                                'lmnb.generate.aligned': ('generate.html#aligned', 'lmnb/generate.py'),
                                'lmnb.generate.choose': ('generate.html#choose', 'lmnb/generate.py'),
                                'lmnb.generate.draft_ids': ('generate.html#draft_ids', 'lmnb/generate.py'),
+                               'lmnb.generate.draft_stream': ('generate.html#draft_stream', 'lmnb/generate.py'),
                                'lmnb.generate.filtered': ('generate.html#filtered', 'lmnb/generate.py'),
                                'lmnb.generate.generate': ('generate.html#generate', 'lmnb/generate.py'),
                                'lmnb.generate.generate_ids': ('generate.html#generate_ids', 'lmnb/generate.py'),

@@ -413,14 +413,15 @@ def apply_to_texts(name,           # of a run
 def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
              most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200,
-             precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32", as_json: Json = False):
+             precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32",
+             guess: Annotated[bool, typer.Option("--guess", help="guess ahead: the same greedy text, sooner where it repeats itself (a Transformer, with --temperature 0)")] = False, as_json: Json = False):
     "Go on with a text."
     from lmnb.generate import Sampling
     from lmnb.serve import demo_stream
     found = opened(checkpoint, "lm")
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition, seed=seed)
     for one in texts_of(prompt):
-        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision)
+        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision, guess=guess)
         if as_json: say(json.dumps({"prompt": one, "result": "".join(stream)}, ensure_ascii=False)); continue
         say(one, nl=False)
         for piece in stream: say(piece, nl=False)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORBIDDEN', 'PRECISIONS', 'FEW', 'Sampling', 'filtered', 'choose', 'stream_ids', 'aligned', 'generate_ids', 'Packed',
-           'packed', 'ready', 'lookup', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite', 'sample_of']
+           'packed', 'ready', 'lookup', 'draft_stream', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite',
+           'sample_of']
 
 # %% ../nbs/33_generate.ipynb #c002
 import copy
@@ -173,34 +174,41 @@ def lookup(text,        # list of ids
 
 # %% ../nbs/33_generate.ipynb #d07
 @torch.no_grad()
-def draft_ids(model,              # a Transformer for language in evaluation mode
-              ids_1T,             # one prompt (1, T)
-              *,
-              most:int=200,       # tokens to write
-              order:int=3,        # as in `lookup`
-              ahead:int=7,        # tokens of a guess
-              end:int|None=EOS,   # the id that ends the text; None: write on
-              ):                  # -> ids without the end, passes through the model
+def draft_stream(model,              # a Transformer for language in evaluation mode
+                 ids_1T,             # one prompt (1, T)
+                 *,
+                 most:int=200,       # tokens to write
+                 order:int=3,        # as in `lookup`
+                 ahead:int=7,        # tokens of a guess
+                 end:int|None=EOS,   # the id that ends the text; None: write on
+                 ):                  # yields a list of ids for each pass through the model
     "Greedy text with guesses by `lookup`. Raises `UsageError` for a model whose state cannot be taken back."
-    if model.config.architecture != "transformer" or model.config.window: raise UsageError("only a Transformer without a sliding window can take back what it has read: use generate_ids")
+    if model.config.architecture != "transformer" or model.config.window: raise UsageError("only a Transformer without a sliding window can take back what it has read: write without guesses")
     never = FORBIDDEN + ([EOS] if end is None else [])
     def greedy(logits_1TV):
         logits_1TV[:, :, never] = float("-inf")
         return logits_1TV[0].argmax(-1).tolist()
     logits, state = model(ids_1T)
-    state, next_id, passes = model.backbone.reserve(state, most + ahead), greedy(logits[:, -1:])[0], 1
-    text = ids_1T[0].tolist()
+    text, fresh = ids_1T[0].tolist(), greedy(logits[:, -1:])
     length = len(text) + most                                          # of the whole text at the most
-    while next_id != end:
-        text.append(next_id)
-        if len(text) == length: break
+    while end not in fresh:
+        yield fresh
+        text += fresh
+        if len(text) == length: return
+        if state.room <= ahead: state = model.backbone.reserve(state, max(256, state.length))
         guess = lookup(text, order=order, most=min(ahead, length - len(text) - 1))
-        logits, state = model(ids_1T.new_tensor([[next_id, *guess]]), state=state)
-        choice, passes = greedy(logits), passes + 1
+        logits, state = model(ids_1T.new_tensor([[text[-1], *guess]]), state=state)
+        choice = greedy(logits)
         right = next((i for i, (a, b) in enumerate(zip(guess, choice)) if a != b), len(guess))
-        text, next_id, wrong = text + guess[:right], choice[right], len(guess) - right
+        fresh, wrong = choice[:right + 1], len(guess) - right
         state = State(state.tensors, state.length - wrong, state.room + wrong)
-    return text[ids_1T.shape[1]:], passes
+    yield fresh[:fresh.index(end)]
+
+def draft_ids(model, ids_1T, **options):   # -> ids without the end, passes through the model
+    "All tokens of `draft_stream`."
+    pieces = list(draft_stream(model, ids_1T, **options))
+    return [i for piece in pieces for i in piece], len(pieces)
+
 
 # %% ../nbs/33_generate.ipynb #c015
 def new_text(tokenizer,   # of the model
@@ -225,11 +233,15 @@ def stream_text(checkpoint,            # a language model's checkpoint
                 sampling=Sampling(),   # how to choose
                 most:int=200,          # tokens
                 precision:str="fp32",  # of the weights: one of PRECISIONS
+                guess:bool=False,      # ahead, as above: greedy text only
                 ):                     # yields pieces of text
     "The continuation of a prompt, piece by piece."
+    if guess and (sampling.temperature or sampling.repetition != 1): raise UsageError("only greedy text can be guessed ahead: give temperature 0 and repetition 1, or write without guesses")
     tokenizer, model = checkpoint.tokenizer, ready(checkpoint, precision)
     start = tokenizer.encode(prompt)[-checkpoint.config.task.length:] or [EOS]
-    columns = stream_ids(model, torch.tensor([start], device=model.bias.device), sampling=sampling, most=most)
+    start_1T = torch.tensor([start], device=model.bias.device)
+    if guess: columns = ([i] for piece in draft_stream(model, start_1T, most=most) for i in piece)
+    else: columns = stream_ids(model, start_1T, sampling=sampling, most=most)
     for number, text in enumerate(new_text(tokenizer, columns, most)):
         apart = tokenizer.lossy and not number and prompt[-1:].isalnum() and text[:1].isalnum() and text[:1].isascii()
         yield " "*apart + text
@@ -240,10 +252,10 @@ def generate(checkpoint,            # a language model's checkpoint
              *,
              sampling=Sampling(),   # how to choose
              most:int=200,          # tokens
-             precision:str="fp32",  # of the weights
+             **options,             # `precision` and `guess`, as in `stream_text`
              ):                     # -> str
     "The continuation of a prompt."
-    return "".join(stream_text(checkpoint, prompt, sampling=sampling, most=most, precision=precision))
+    return "".join(stream_text(checkpoint, prompt, sampling=sampling, most=most, **options))
 
 # %% ../nbs/33_generate.ipynb #c017
 @torch.no_grad()

@@ -1,13 +1,14 @@
 """Generation: the text is the same with and without a cache, alone and in company, padded on either side, and a token costs the same wherever it stands."""
 import gc
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lmnb.batch import pad
 from lmnb.core import UsageError
-from lmnb.generate import FEW, PRECISIONS, Packed, Sampling, aligned, draft_ids, generate_ids, new_text, packed, stream_ids
+from lmnb.generate import FEW, PRECISIONS, Packed, Sampling, aligned, draft_ids, generate, generate_ids, new_text, packed, stream_ids
 from lmnb.models.base import ModelConfig
 from lmnb.models.heads import build_model
 from lmnb.tokenize import EOS, Tokenizer
@@ -203,6 +204,16 @@ def test_a_guess_changes_no_word(row):
         assert written == generate_ids(model, prompt, sampling=GREEDY, most=most, end=end)[0]
         saved += len(written) - passes
     assert saved > 0, "no guess was ever right"
+
+
+def test_a_checkpoint_writes_the_same_text_with_guesses():
+    tokenizer = Tokenizer.train("char", ["abcdefghijklmnopqrstuvwxy 猫坐在垫子上"])
+    model = made(dict(architecture="transformer", layers=2, heads=4)).double()
+    checkpoint = SimpleNamespace(tokenizer=tokenizer, model=model, config=SimpleNamespace(task=SimpleNamespace(length=64)))
+    for prompt in ("", "a cat", "猫坐在垫子上"):
+        plain, guessed = (generate(checkpoint, prompt, sampling=GREEDY, most=60, guess=guess) for guess in (False, True))
+        assert plain == guessed and (plain or not prompt)
+    with pytest.raises(UsageError, match="greedy"): generate(checkpoint, "a", guess=True)
 
 
 @pytest.mark.parametrize("columns", [1, 8, 12, 16, 17, 40, 48])
