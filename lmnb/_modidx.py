@@ -1280,6 +1280,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                             'lmnb.train.read_metrics': ('train.html#read_metrics', 'lmnb/train.py'),
                             'lmnb.train.recipe_of': ('train.html#recipe_of', 'lmnb/train.py'),
                             'lmnb.train.same_run': ('train.html#same_run', 'lmnb/train.py'),
+                            'lmnb.train.same_state': ('train.html#same_state', 'lmnb/train.py'),
                             'lmnb.train.set_threshold': ('train.html#set_threshold', 'lmnb/train.py'),
                             'lmnb.train.set_up_blocks': ('train.html#set_up_blocks', 'lmnb/train.py'),
                             'lmnb.train.stop_flag': ('train.html#stop_flag', 'lmnb/train.py'),

@@ -12,6 +12,7 @@ import numpy as np
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+import torch
 from .checkpoint import open_checkpoint
 from .collect import DataSet
 from .core import InputError, NonFiniteError, UsageError, patch
@@ -210,15 +211,18 @@ def step_parts(run,               # folder of a finished run
     "Where the time of a training step goes."
     found = open_checkpoint(run)
     run = Run(run, found.config, found.tokenizer, data.parts["train"], data.parts["dev"][:1], Recipe(**found.config.training))
-    spent = dict.fromkeys(("batch", "forward", "backward", "update"), 0.0)
+    spent, marks = dict.fromkeys(("batch", "forward", "backward", "update"), 0.0), []
+    def mark():
+        if torch.accelerator.is_available(): torch.accelerator.synchronize()      # a card works on while Python goes ahead
+        marks.append(time.perf_counter())
     for number in range(steps + steps//3):
-        marks = [time.perf_counter()]
-        batch = run.task.batch(run.examples, step=number, size=run.recipe.batch, seed=0).to(run.device); marks.append(time.perf_counter())
+        marks.clear(); mark()
+        batch = run.task.batch(run.examples, step=number, size=run.recipe.batch, seed=0).to(run.device); mark()
         with run.cast(): loss = run.task.loss(run.model, batch, None)[0]
-        marks.append(time.perf_counter())
-        (loss/max(batch.count, 1)).backward(); marks.append(time.perf_counter())
+        mark()
+        (loss/max(batch.count, 1)).backward(); mark()
         for optimizer in run.optimizers: optimizer.step(); optimizer.zero_grad(set_to_none=True)
-        marks.append(time.perf_counter())
+        mark()
         if number >= steps//3:
             for name, a, b in zip(spent, marks, marks[1:]): spent[name] += b - a
     return {name: value/sum(spent.values()) for name, value in spent.items()}
@@ -252,6 +256,7 @@ def rare(self:Advice):   # -> list of str, empty for other tasks
     often, rarest, times = imbalance(self.data.parts["train"])
     if times < UNEVEN: return [f"The labels are even enough ({often} is {times:.1f} times as frequent as {rarest}): no cure is needed."]
     rows = self.cures()
+    if not rows: return [f"{rarest} is {times:.0f} times rarer than {often}; no cure could be trained to its end."]
     plain, best = rows[0], max(rows[1:], key=lambda row: row["macro_f1"])
     said = f"{rarest} is {times:.0f} times rarer than {often}: the recall of {rarest} is {plain['rare_recall']:.0f} % where accuracy says {plain['accuracy']:.0f} %, macro F1 {plain['macro_f1']:.1f}."
     found = f"{best['cure']} (recall {best['rare_recall']:.0f} %, macro F1 {best['gain']:+.1f} [{best['low']:+.1f}, {best['high']:+.1f}] points)"
@@ -302,7 +307,8 @@ def advise(data:DataSet,       # with train and dev
     found = Advice(data, trials, failed, {})
     best, (plain, *_) = next(iter(found.finalists().items()))
     for cure in cures:
-        trials.append(try_model(Path(folder)/f"{best}-{cure}", data, best, minutes=plain.minutes, rung=plain.rung, cure=cure))
+        try: trials.append(try_model(Path(folder)/f"{best}-{cure}", data, best, minutes=plain.minutes, rung=plain.rung, cure=cure))
+        except NonFiniteError as error: failed[f"{best} with {cure}"] = str(error); continue
         if on_trial: on_trial(trials[-1])
     found.parts = step_parts(found.finalists()[best][0].run, data)
     return found

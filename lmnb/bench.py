@@ -7,7 +7,7 @@ __all__ = ['fastest', 'matrix_rate', 'bandwidth', 'machine', 'matrix_weights', '
            'writing', 'memory_of', 'measure', 'bench']
 
 # %% ../nbs/37_bench.ipynb #c002
-import statistics, time
+import time
 from collections.abc import Iterator
 import psutil
 import torch
@@ -86,8 +86,9 @@ def fetched(model,                 # a language model
             ):                     # -> bytes per token of one text
     "What generation must fetch from memory for a token: each matrix and the cache."
     config = model.config
+    kernels = sum(p.numel() for module in model.modules() if isinstance(module, torch.nn.RNNBase) for p in module.parameters() if p.dim() == 2)     # these stay float32
     cache = 2*4*config.layers*config.width*(config.kv_heads or config.heads)//config.heads*length if config.architecture == "transformer" else 0
-    return matrix_weights(model)*{"fp32": 4, "bf16": 2, "int8": 1}[precision] + cache
+    return 4*kernels + (matrix_weights(model) - kernels)*{"fp32": 4, "bf16": 2, "int8": 1}[precision] + cache
 
 # %% ../nbs/37_bench.ipynb #c011
 def training_step(model,                  # a language model, changed by it

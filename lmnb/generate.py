@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import linear
 from .core import UsageError
 from .models.base import State
-from .models.transformer import Attention
+from .models.transformer import Attention, Experts
 from .tokenize import BOS, EOS
 
 # %% ../nbs/33_generate.ipynb #c005
@@ -42,7 +42,9 @@ def filtered(logits_BV, *, temperature=1.0, top_k=0, top_p=1.0):   # -> probabil
     probability = logits_BV.softmax(-1)
     if top_p >= 1: return probability
     ordered, index = probability.sort(-1, descending=True)
-    ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0)     # the first always stays
+    beyond = ordered.cumsum(-1) - ordered >= top_p
+    beyond[:, 0] = False                                                        # the first always stays
+    ordered = ordered.masked_fill(beyond, 0)
     return torch.zeros_like(probability).scatter(-1, index, ordered/ordered.sum(-1, keepdim=True))
 
 def choose(logits_BV, sampling:Sampling, generator, written_BT=None):   # -> ids (B,)
@@ -139,6 +141,7 @@ def packed(model,                  # a NextToken model
            ):                      # -> a copy in evaluation mode
     "The same model for use only; recurrent kernels and embeddings stay as they are."
     if precision not in PRECISIONS: raise UsageError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    for mixture in (module for module in model.modules() if isinstance(module, Experts)): mixture.balance = None      # its graph cannot be copied
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for three in [block.attention for block in getattr(model.backbone, "blocks", []) if isinstance(getattr(block, "attention", None), Attention)]:
         three.packed = Packed(torch.cat([three.query.weight, three.key.weight, three.value.weight]), None, precision)
@@ -156,7 +159,7 @@ def ready(checkpoint,              # of a language model
     "The checkpoint's model, packed where that is faster; packed once, and again if its weights have changed."
     model = checkpoint.model
     if precision == "fp32" and (model.config.architecture != "transformer" or model.bias.device.type != "cpu"): return model
-    versions = tuple(p._version for p in model.parameters())
+    versions = model.bias.device, *(p._version for p in model.parameters())
     if checkpoint.__dict__.get("ready", {}).get(precision, ("", None))[0] != versions:
         checkpoint.__dict__.setdefault("ready", {})[precision] = versions, packed(model, precision)
     return checkpoint.__dict__["ready"][precision][1]
@@ -191,7 +194,7 @@ def draft_stream(model,              # a Transformer for language in evaluation 
     logits, state = model(ids_1T)
     text, fresh = ids_1T[0].tolist(), greedy(logits[:, -1:])
     length = len(text) + most                                          # of the whole text at the most
-    while end not in fresh:
+    while most and end not in fresh:
         yield fresh
         text += fresh
         if len(text) == length: return
@@ -202,7 +205,7 @@ def draft_stream(model,              # a Transformer for language in evaluation 
         right = next((i for i, (a, b) in enumerate(zip(guess, choice)) if a != b), len(guess))
         fresh, wrong = choice[:right + 1], len(guess) - right
         state = State(state.tensors, state.length - wrong, state.room + wrong)
-    yield fresh[:fresh.index(end)]
+    if most: yield fresh[:fresh.index(end)]
 
 def draft_ids(model, ids_1T, **options):   # -> ids without the end, passes through the model
     "All tokens of `draft_stream`."

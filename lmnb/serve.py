@@ -35,7 +35,7 @@ from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_p
 from .figures import architecture_of
 from .generate import Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
-from .task import NOTHING, decide, task_of
+from .task import NOTHING, alone, decide, task_of
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
 
@@ -209,12 +209,14 @@ def read_baselines(data:str):   # -> name -> {"scores": {part: list of Score}, "
 def token_losses(checkpoint,   # of a language model
                  stream,       # 1-D int64 tensor of N ids
                  ):            # -> (N - 1,) nats of each token but the first
-    "The loss of every token, in order, as the model was trained to read: in windows, or with its state carried over."
+    "The loss of every token, in order, as the model was trained to read: in windows, each document by itself, or with its state carried over."
     task, losses, targets, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], [], None
     for batch in task.score_batches(stream):
-        logits_BTV, state = checkpoint.model(batch.inputs["ids_BT"], state=None if batch.fresh else state)
-        losses.append(cross_entropy(logits_BTV.mT.float(), batch.target, ignore_index=NOTHING, reduction="none"))
-        targets.append(batch.target)
+        ids_BT, target_BT, context = batch.inputs["ids_BT"], batch.target, {"state": None if batch.fresh else state}
+        if task.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT)
+        logits_BTV, state = checkpoint.model(ids_BT, **context)
+        losses.append(cross_entropy(logits_BTV.mT.float(), target_BT, ignore_index=NOTHING, reduction="none"))
+        targets.append(target_BT)
     if task.config.carry: losses, targets = [torch.cat(losses, 1)], [torch.cat(targets, 1)]          # pieces of the same rows
     return torch.cat([loss[target != NOTHING] for loss, target in zip(losses, targets)]).double().numpy()
 
@@ -275,13 +277,14 @@ def tokens_per_second(checkpoint,       # a model that writes: lm, chat, transla
                       tokens:int=64,    # how many to write
                       ):                # -> float, or None for a model that does not write
     "Measured speed of generation, one text at a time."
-    model, context = checkpoint.model, {}
-    if checkpoint.config.model.head == "seq2seq":
+    model, context, config = checkpoint.model, {}, checkpoint.config.model
+    if config.positions == "learned" and config.architecture == "transformer": tokens = min(tokens, config.context - 1)      # it can write no more
+    if config.head == "seq2seq":
         source = torch.tensor([[BOS]*8])
         with torch.no_grad(): model, context = model.decoder, model.context(source, torch.ones_like(source, dtype=torch.bool))
-    elif checkpoint.config.model.head != "next": return None
+    elif config.head != "next": return None
     prompt, options = torch.tensor([[BOS]]), dict(sampling=Sampling(temperature=0), end=None, **context)
-    for _ in stream_ids(model, prompt, most=4, **options): pass             # the first steps also warm up
+    for _ in stream_ids(model, prompt, most=min(4, tokens), **options): pass             # the first steps also warm up
     began = time.perf_counter()
     count = sum(1 for _ in stream_ids(model, prompt, most=tokens, **options))
     return count/(time.perf_counter() - began)

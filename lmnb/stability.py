@@ -46,7 +46,7 @@ def find_rate(config:Config,     # task and model
     rates, losses = [], []
     with tempfile.TemporaryDirectory() as folder:
         flat = recipe.model_copy(update=dict(steps=steps, epochs=None, minutes=None, rate=1.0, warmup=0.0, decay=0.0, muon_rate=recipe.muon_rate/recipe.rate))
-        run = Run(folder, config, tokenizer, rows, rows[:1], flat)
+        run = Run(folder, config, tokenizer, rows, rows[:1] if isinstance(rows, list) else rows, flat)
         first = [[group["top"] for group in optimizer.param_groups] for optimizer in run.optimizers]
         for rate in np.geomspace(low, high, steps):
             for optimizer, tops in zip(run.optimizers, first):

@@ -114,8 +114,9 @@ class LanguageModel(Task):
 
     def score_batches(self, stream, size=64):
         "Each token but the first once, in order of the rows: in windows, or with the state carried from piece to piece."
-        if self.config.carry: yield from carried_pieces(stream)
-        else: yield from (Batch(*lm_batch(pair)) for pair in score_windows(stream, length=self.config.length, batch=size))
+        if self.config.carry: yield from carried_pieces(stream); return
+        size = max(1, min(size, 2**27//(self.config.length*self.tokenizer.vocab_size)))      # half a gigabyte of logits at most
+        yield from (Batch(*lm_batch(pair)) for pair in score_windows(stream, length=self.config.length, batch=size))
 
 def lm_batch(pair):   # (ids_BT, targets_BT) -> inputs, target
     "A pair as a batch keeps it."

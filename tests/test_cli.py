@@ -100,6 +100,8 @@ BAD = {
     "an unknown model to advise on": (["advise", "--data", "reviews.csv", "--models", "bag,ltsm", "--out", "never"], 2),
     "an unknown choice": (["train", "--data", "reviews.csv", "--set", "widht=64", "--out", "never"], 2),
     "a choice of the wrong kind": (["train", "--data", "reviews.csv", "--set", "width=wide", "--out", "never"], 2),
+    "a choice that the model cannot have": (["train", "--data", "reviews.csv", "--model", "transformer", "--set", "heads=3", "--out", "never"], 2),
+    "a writer that would read ahead": (["train", "--data", "pydocs", "--model", "transformer", "--set", "bidirectional=true", "--out", "never"], 2),
     "a choice made twice": (["train", "--data", "reviews.csv", "--rate", "0.1", "--set", "rate=0.2", "--out", "never"], 2),
     "an unknown part": (["quickstart", "--only", "lmm"], 2),
     "a checkpoint that is not there": (["classify", "nothing", "text"], 3),

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lmnb.checkpoint import Config, TaskConfig
 from lmnb.core import Interrupted, UsageError, pick_device
-from lmnb.many import meet, whole
+from lmnb.many import Ranks, meet, whole
 from lmnb.models.zoo import preset
 from lmnb.tokenize import Tokenizer
 from lmnb.train import Recipe, Run, read_metrics, train
@@ -116,10 +116,16 @@ def test_two_ranks_take_a_hundred_steps_of_one(tmp_path): same_steps(tmp_path, 1
 
 @pytest.mark.parametrize("world", [2, 3, 5])
 @pytest.mark.parametrize("B", [1, 4, 7])
-def test_every_row_has_one_rank(world, B):
-    "Also where there are fewer rows than ranks: then a rank has none, and computes one with weight 0."
-    taken = [row for rank in range(world) for row in torch.arange(min(rank, B - 1), B, world).tolist() if rank < B]
-    assert sorted(taken) == list(range(B))
+def test_every_row_has_one_rank(world, B, tmp_path):
+    "Also where there are fewer rows than ranks: then a rank has none, and computes one with weight 0. A row's loss is a power of two that names it."
+    config, rows, recipe = run_of("classify", tmp_path, steps=2, batch=B)
+    run = Run(tmp_path, config, TOKENIZER, rows, rows, recipe, device=CPU)
+    batch, anchor, total = run.fetch(), torch.zeros(1, requires_grad=True), 0.0
+    run.loss = lambda piece, state: (0*anchor.sum(), torch.tensor(sum(2.0**row for row in piece.rows), dtype=torch.float64), 0, None)
+    for rank in range(world):
+        run.ranks = Ranks(rank, world, None, CPU)
+        total += run.gradients(batch, None)[0]
+    assert len(batch.rows) == B and total == sum(2.0**row for row in batch.rows)
 
 
 # -- saved by two, taken up by one or four ---------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Work is never lost: killed at any moment, a run goes on as if nothing had happened; what is damaged is refused; a full disk harms nothing."""
-import errno, json, multiprocessing, os, random, resource, shutil, signal, subprocess, time
+import ctypes, errno, json, multiprocessing, os, random, resource, shutil, signal, subprocess, sys, time
 from collections import namedtuple
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
 from lmnb.task import task_of
 from lmnb.tokenize import Tokenizer
-from lmnb.train import Recipe, Run, STATE, go_back, read_metrics, train
+from lmnb.train import Recipe, Run, STATE, go_back, memory_kept, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat, and the dog sat on the log; 猫坐在垫子上,狗坐在木头上。 "*60}]
 LABELLED = [{"text": f"{word} {'fine' if good else 'bad'} day"*(1 + number % 3), "label": "good" if good else "bad"} for number, word in enumerate("abcdefghijklmnopq") for good in (0, 1)]
@@ -88,8 +89,7 @@ def test_a_run_that_dies_while_it_scores_scores_again(tmp_path):
 def test_saving_between_scores(tmp_path):
     case = case_of("bag")
     run = run_of(tmp_path, case, Recipe(steps=9, batch=4, scores=1, save_minutes=0))
-    seen = []
-    run.go(lambda facts: seen.append(saved_steps(tmp_path)))
+    run.go()
     assert saved_steps(tmp_path) == [9, 8] and len(read_metrics(tmp_path)) == 1
     run = run_of(tmp_path/"other", case, Recipe(steps=9, batch=4, scores=1))
     run.go()
@@ -123,6 +123,37 @@ def test_another_model_or_other_data_is_refused(tmp_path):
     other = case_of("gru")
     other.config.data["hash"] = "other"
     with pytest.raises(UsageError, match="other data"): train_case(tmp_path/"run", other, recipe, resume=True)
+    for name, value in (("optimizer", "sgd"), ("precision", "fp16"), ("batch", 5)):          # the saved state would mean something else
+        with pytest.raises(UsageError, match=name): train_case(tmp_path/"run", case_of("gru"), recipe.model_copy(update={name: value}), resume=True)
+    letters = "".join(TOKENIZER.decode([i]) for i in range(8, TOKENIZER.vocab_size))
+    case, another = case_of("gru"), Tokenizer.train("char", [letters + letters[-1]])         # the same size, in another order
+    assert another.vocab_size == TOKENIZER.vocab_size
+    with pytest.raises(UsageError, match="another tokenizer"): train(tmp_path/"run", case.config, another, case.rows, case.dev, recipe, resume=True)
+    train_case(tmp_path/"run", case, recipe.model_copy(update=dict(steps=4, accumulate=2)), resume=True)
+
+
+def test_more_parts_may_be_asked_for_and_fewer_are_not_taken(tmp_path):
+    case = case_of("gru")
+    train_case(tmp_path/"run", case, Recipe(steps=2, batch=4, scores=1, accumulate=2))
+    for asked, found in ((4, 4), (1, 2)):
+        run = run_of(tmp_path/"run", case, Recipe(steps=4, batch=4, scores=1, accumulate=asked))
+        go_back(run)
+        assert run.parts == found
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be told to keep memory")
+def test_memory_is_kept_while_a_training_lasts_and_then_given_back():
+    held, size = psutil.Process().memory_info, 2**28
+    def used():
+        "What the process holds more, after a large tensor came and went."
+        before = held().rss
+        torch.ones(size, dtype=torch.uint8)
+        return held().rss - before
+    assert used() < size/2
+    with memory_kept():
+        assert used() > size/2
+        kept = held().rss
+    assert held().rss < kept - size/2 and used() < size/2
 
 
 def test_halved_parts_stay_halved(tmp_path):

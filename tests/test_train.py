@@ -2,6 +2,7 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from lmnb.core import CorruptError, InputError, NonFiniteError, UsageError
 from lmnb.generate import sample_of
 from lmnb.models.heads import build_model
 from lmnb.models.zoo import preset
+from lmnb.serve import token_losses
 from lmnb.stability import find_rate
 from lmnb.task import NOTHING, Batch, alone, apart, best_threshold, carried_pieces, class_weights, draw_words, label_probabilities, predict_labels, task_of, uneven_loss
 from lmnb.tokenize import EOS, Tokenizer, load_tokenizer
@@ -144,6 +146,8 @@ def test_isolated_documents_do_not_see_each_other(architecture, tmp_path):
     assert before.isfinite().all()
     torch.testing.assert_close(after[document > 0], before[document > 0], rtol=0, atol=1e-10)
     assert not torch.allclose(after[document == 0], before[document == 0])
+    scored = SimpleNamespace(model=run.model.cpu(), tokenizer=tokenizer, config=config)
+    assert token_losses(scored, run.dev).mean() == pytest.approx(run.task.score(run.model, run.dev)["loss"], abs=1e-6)       # the test part is read as the development part
 
 
 @pytest.mark.parametrize("changes", [dict(precision="fp16"), dict(recompute=True)])
@@ -275,6 +279,7 @@ def test_compiled_blocks_compute_the_same_and_resume(tmp_path):
     for how in (False, True):
         run = Run(tmp_path, lm_config("transformer", dropout=0.0, layers=1), TOKENIZER, TEXT, TEXT, Recipe(steps=5, batch=4, precision="fp32", compile=how))
         losses.append([run.advance() for _ in range(3)])
+        assert [block._compiled_call_impl is not None for block in run.model.backbone.blocks] == [how]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert not any("_orig_mod" in name for name in run.model.state_dict())
     resumed_is_whole(tmp_path, lm_config("transformer", dropout=0.2, layers=1), TOKENIZER, TEXT, Recipe(steps=12, batch=4, rate=0.01, scores=3, compile=True))

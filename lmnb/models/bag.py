@@ -8,6 +8,7 @@ __all__ = ['pair_rows', 'Bag']
 # %% ../../nbs/24_models.bag.ipynb #c002
 import torch
 from torch import nn
+from ..core import UsageError
 from .base import Backbone, ModelConfig, State
 
 # %% ../../nbs/24_models.bag.ipynb #c005
@@ -21,8 +22,8 @@ class Bag(Backbone):
     "The running mean of word and word-pair embeddings (fastText; Joulin et al., 2016)."
     def __init__(self, config:ModelConfig):
         super().__init__(config)
-        if config.bidirectional or config.memory: raise ValueError("a bag reads one way and has no attention: bidirectional and memory must be False")
-        if config.embedding_width not in (None, config.width): raise ValueError("a bag's embedding is as wide as the bag")
+        if config.bidirectional or config.memory: raise UsageError("a bag reads one way and has no attention: bidirectional and memory must be False")
+        if config.embedding_width not in (None, config.width): raise UsageError("a bag's embedding is as wide as the bag")
         self.pairs = nn.Embedding(config.buckets, config.width)
         nn.init.normal_(self.pairs.weight, std=config.init_std)
 

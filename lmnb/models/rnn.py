@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softmax
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from ..core import patch
+from ..core import UsageError, patch
 from .base import Backbone, ModelConfig, State, alignment, reversal, take
 
 # %% ../../nbs/21_models.rnn.ipynb #c005
@@ -109,7 +109,7 @@ class Recurrent(Backbone):
 
     def __init__(self, config:ModelConfig):
         super().__init__(config)
-        if config.bidirectional and config.width % 2: raise ValueError(f"width {config.width} is odd: a bidirectional model needs an even one")
+        if config.bidirectional and config.width % 2: raise UsageError(f"width {config.width} is odd: a bidirectional model needs an even one")
         self.build(config)
         self.attention = MemoryAttention(config.width, config.attention) if config.memory else None
 

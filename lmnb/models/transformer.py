@@ -120,8 +120,8 @@ class Attention(nn.Module):
     def __init__(self, config:ModelConfig):
         super().__init__()
         D, H, G = config.width, config.heads, config.kv_heads or config.heads
-        if D % (2*H): raise ValueError(f"width {D} must be a multiple of twice the {H} heads")
-        if H % G: raise ValueError(f"{H} heads cannot share {G} heads of keys: give kv_heads that divide them")
+        if D % (2*H): raise UsageError(f"width {D} must be a multiple of twice the {H} heads")
+        if H % G: raise UsageError(f"{H} heads cannot share {G} heads of keys: give kv_heads that divide them")
         self.head_width, self.even = D//H, rms if config.qk_norm else same
         self.query, self.key, self.value, self.out = (nn.Linear(D, size, bias=False) for size in (D, D*G//H, D*G//H, D))
         self.parts, self.packed = (H + G, G), None      # packed: a stand-in for the three matrices, see chapter 33
@@ -161,7 +161,7 @@ def swiglu(z_BTF):   # -> half as wide
 
 # %% ../../nbs/23_models.transformer.ipynb #c053
 class SquaredReLU(torch.autograd.Function):
-    "The squared ReLU keeps one tensor for its gradient, $2\\,\\mathrm{max}(0, z)$, where two functions in a row keep two."
+    "The squared ReLU keeps one tensor for its gradient, $\\mathrm{max}(0, z)$, where two functions in a row keep two."
     @staticmethod
     def forward(ctx, z_BTF):
         positive = z_BTF.relu()
@@ -200,7 +200,7 @@ class Experts(nn.Module):
     "Feed-forward layers of which each token uses the `active` best (Shazeer et al., 2017)."
     def __init__(self, config:ModelConfig):
         super().__init__()
-        if config.active > config.experts: raise ValueError(f"{config.active} of {config.experts} experts cannot be active: give fewer, or more experts")
+        if config.active > config.experts: raise UsageError(f"{config.active} of {config.experts} experts cannot be active: give fewer, or more experts")
         self.active, self.route = config.active, nn.Linear(config.width, config.experts, bias=False)
         self.experts = nn.ModuleList(Expert(config) for _ in range(config.experts))
 
@@ -298,10 +298,11 @@ def masks(self:Transformer,
 def positions(self:Transformer, seen_BS, T:int, padded:bool):   # -> (T,), or (B, T) where rows differ
     "The places of the last T tokens."
     S, config = seen_BS.shape[1], self.config
-    if config.positions == "learned" and S > config.context:
-        raise UsageError(f"position {S} of {config.context}: a model with learned positions cannot read a longer text; shorten it, or train with a larger context")
-    if padded and (config.positions != "rotary" or config.memory): return (seen_BS.cumsum(1)[:, -T:] - 1).clamp(min=0)
-    return torch.arange(S - T, S)
+    uneven = padded and (config.positions != "rotary" or config.memory)
+    place = (seen_BS.cumsum(1)[:, -T:] - 1).clamp(min=0) if uneven else torch.arange(S - T, S)
+    if config.positions == "learned" and (last := int(place.max())) >= config.context:
+        raise UsageError(f"position {last + 1} of {config.context}: a model with learned positions cannot read a longer text; shorten it, or train with a larger context")
+    return place
 
 @patch
 def placed(self:Transformer, x_BTD, position):   # -> x_BTD

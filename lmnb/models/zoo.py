@@ -49,6 +49,7 @@ def preset(name:str,           # a key of PRESETS
     if name not in PRESETS: raise UsageError(f"unknown model {name!r}: choose one of {', '.join(PRESETS)}")
     if task not in TASKS: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}")
     fields = PRESETS[name] | adapted(name, task) | dict(vocab_size=vocab_size, outputs=outputs) | changes
+    if fields.get("bidirectional") and fields["head"] == "next": raise UsageError(f"a model for {task} writes: it must not read what comes next, leave out bidirectional")
     try: return ModelConfig(**fields)
     except ValidationError as error:
         first = error.errors()[0]

@@ -2,8 +2,8 @@
 
     LMNB_DATA=... python tests/bench/card.py [--rounds 5] [--minutes 1]
 
-6 layers, 384 wide, 6 heads, texts of 256 tokens, 8,192 words, 64 texts in a step, bfloat16, AdamW, the gradient clipped; ours and theirs take turns, three steps
-each, medians over the rounds after one that does not count. Compiling is timed apart. Generation is greedy, after 16 tokens, in float32; its peer
+6 layers, 384 wide, 6 heads, texts of 256 tokens, 8,192 words, 64 texts in a step, AdamW, the gradient clipped, the Transformers in bfloat16, the LSTMs (2 layers) in
+float32; ours and theirs take turns, three steps each, medians over the rounds after one that does not count. Compiling is timed apart. Generation is greedy, after 16 tokens, in float32; its peer
 has a cache too. tinyshakespeare is learned by nanoGPT's shape for a card (6 layers, 384 wide, 256 characters; its README: 1.4697 in about 3 minutes
 of an A100), and by an LSTM, through the same `fit` as on a processor. Needs transformers in the same environment.
 """
@@ -33,12 +33,12 @@ def gpt2():
     return GPT2LMHeadModel(GPT2Config(vocab_size=V, n_positions=2*T, n_embd=D, n_layer=L, n_head=H, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=None, eos_token_id=None)).to(CARD)
 
 
-def loop(model, loss_of):
-    "A step of bfloat16 and AdamW as a reader would write it."
+def loop(model, loss_of, short=True):
+    "A step of AdamW as a reader would write it, in bfloat16 or float32."
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     ids = torch.randint(8, V, (B, T + 1), generator=torch.Generator().manual_seed(0)).to(CARD)
     def step():
-        with torch.autocast("cuda", torch.bfloat16): loss = loss_of(model, ids)
+        with torch.autocast("cuda", torch.bfloat16, enabled=short): loss = loss_of(model, ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(); optimizer.zero_grad(set_to_none=True)
@@ -48,7 +48,7 @@ def loop(model, loss_of):
 def bare_lstm():
     "Embedding, torch.nn.LSTM, linear, cross-entropy."
     parts = torch.nn.ModuleList([torch.nn.Embedding(V, D), torch.nn.LSTM(D, D, num_layers=2, batch_first=True), torch.nn.Linear(D, V)]).to(CARD)
-    return loop(parts, lambda p, ids: torch.nn.functional.cross_entropy(p[2](p[1](p[0](ids[:, :-1]))[0]).flatten(0, 1), ids[:, 1:].flatten()))
+    return loop(parts, lambda p, ids: torch.nn.functional.cross_entropy(p[2](p[1](p[0](ids[:, :-1]))[0]).flatten(0, 1), ids[:, 1:].flatten()), short=False)
 
 
 def seconds(step, times=STEPS):
@@ -68,16 +68,16 @@ def training(rounds, row):
     theirs = gpt2().train()
     loss = lambda model, ids: model(ids[:, :-1], labels=ids[:, :-1]).loss
     work = {"Transformer": training_step(ours, batch=B, precision="bf16"), "Transformer, compiled": training_step(compiled, batch=B, precision="bf16"),
-            "GPT2LMHeadModel": loop(theirs, loss), "LSTM": training_step(build_model(ModelConfig(architecture="lstm", vocab_size=V, width=D, layers=2)).to(CARD), batch=B, precision="bf16"),
+            "GPT2LMHeadModel": loop(theirs, loss), "LSTM": training_step(build_model(ModelConfig(architecture="lstm", vocab_size=V, width=D, layers=2)).to(CARD), batch=B, precision="fp32"),
             "torch.nn.LSTM": bare_lstm()}
     first = {name: seconds(step, 1) for name, step in work.items()}
     found = {name: [] for name in work}
     for _ in range(rounds + 1):
         for name, step in work.items(): found[name].append(STEPS*B*T/seconds(step))
         print({name: round(rates[-1]) for name, rates in found.items()}, file=sys.stderr)
-    for name, peer in (("Transformer", "GPT2LMHeadModel"), ("Transformer, compiled", "GPT2LMHeadModel"), ("LSTM", "torch.nn.LSTM")):
+    for name, peer, kind in (("Transformer", "GPT2LMHeadModel", "bf16"), ("Transformer, compiled", "GPT2LMHeadModel", "bf16"), ("LSTM", "torch.nn.LSTM", "float32")):
         rates, others = found[name][1:], found[peer][1:]
-        row(f"{name}, bf16", "training", statistics.median(rates), low=min(rates), high=max(rates), unit="tokens/s", peer=f"{peer}, bf16", peer_value=statistics.median(others), ratio=statistics.median(x/y for x, y in zip(rates, others)))
+        row(f"{name}, {kind}", "training", statistics.median(rates), low=min(rates), high=max(rates), unit="tokens/s", peer=f"{peer}, {kind}", peer_value=statistics.median(others), ratio=statistics.median(x/y for x, y in zip(rates, others)))
     row("Transformer, bf16", "operations", statistics.median(found["Transformer"][1:])*operations(ours, T)/1e12, unit="TFLOP/s")
     row("Transformer, compiled, bf16", "its first step", first["Transformer, compiled"], unit="s")
 

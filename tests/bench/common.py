@@ -1,5 +1,5 @@
 """What the benchmark scripts share: one measured row is appended to results.jsonl, with all that is needed to repeat it."""
-import datetime, json, os, platform, re, subprocess, sys
+import datetime, functools, json, os, platform, re, subprocess, sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -18,8 +18,9 @@ def cpu():
     return ", ".join([name[1] if name else platform.machine(), f"{cores} cores", *(flag for flag in FLAGS if flag in flags)])
 
 
+@functools.cache
 def commit():
-    "The commit that was measured; with a plus where the working tree differs from it."
+    "The commit that was measured: that of the first call; with a plus where the working tree differs from it."
     git = lambda *arguments: subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "lmnb", "nbs", "tests", ":!tests/bench/results.jsonl")
     return (git("rev-parse", "--short", "HEAD") or "none") + ("+" if changed else "")
