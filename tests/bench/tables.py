@@ -19,6 +19,7 @@ FRONT = (    # what the READMEs show: English, Chinese, bench, row, metric
     ("the same: LSTM, in 4 minutes", "同上:LSTM,4 分钟", "Language models in a given time", "lstm, 4 minutes", "loss of the validation part"),
     ("the same: LSTM, in 15 minutes", "同上:LSTM,15 分钟", "Language models in a given time", "lstm, 15 minutes", "loss of the validation part"),
     ("the same: Transformer, in 15 minutes", "同上:Transformer,15 分钟", "Language models in a given time", "transformer, 15 minutes", "loss of the validation part"),
+    ("the same: minGRU, in 15 minutes", "同上:minGRU,15 分钟", "Language models in a given time", "mingru, 15 minutes", "loss of the validation part"),
     ("the same on a graphics card (H100): LSTM, in 45 seconds", "同上,在显卡(H100)上:LSTM,45 秒", "Graphics card: NVIDIA H100 80GB HBM3", "lstm, 0.75 minutes, float16 kernels", "loss of the validation part"),
     ("next word of Wikipedia (WikiText-2): LSTM, in 15 minutes", "维基百科的下一个词(WikiText-2):LSTM,15 分钟", "Language models in a given time", "wikitext2, lstm, 15 minutes", "perplexity of the test part"),
     ("next character of Hong Lou Meng: LSTM, in 8 minutes", "《红楼梦》的下一个字:LSTM,8 分钟", "Language models in a given time", "hongloumeng, lstm, 8 minutes", "loss of the validation part"),
