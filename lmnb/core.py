@@ -65,10 +65,15 @@ def seed_all(seed:int,   # any integer >= 0
     random.seed(seed); numpy.random.seed(seed % 2**32); torch.manual_seed(seed)
 
 def pick_device():   # -> torch.device
-    "The fastest device at hand: CUDA (under torchrun, each process its own card), then Apple's MPS, then the CPU."
+    "The fastest device at hand: CUDA (under torchrun, each process its own card), then Apple's MPS, then the CPU. Raises `UsageError` where two would share a card."
     import torch
     rank = os.environ.get("LOCAL_RANK")
-    if torch.cuda.is_available(): return torch.device("cuda" if rank is None else f"cuda:{int(rank) % torch.cuda.device_count()}")
+    if torch.cuda.is_available():
+        if rank is None: return torch.device("cuda")
+        here, cards = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+        if here > cards: raise UsageError(f"{here} processes cannot share {cards} graphics card(s): start one for each card, or hide the cards (CUDA_VISIBLE_DEVICES=) and use the processor")
+        torch.cuda.set_device(int(rank))           # what FSDP takes for this process's own
+        return torch.device(f"cuda:{rank}")
     return torch.device("mps" if rank is None and torch.backends.mps.is_available() else "cpu")
 
 # %% ../nbs/00_core.ipynb #c019

@@ -7,7 +7,7 @@ __all__ = ['QUICK', 'PATIENT', 'Ranks', 'meet', 'wait', 'together', 'lost', 'spr
            'all_rows']
 
 # %% ../nbs/28_many.ipynb #m002
-import atexit, os
+import atexit
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,11 +34,8 @@ class Ranks:
 
 def meet(device,   # torch.device
          ):        # -> Ranks
-    "Join the processes that torchrun started; without it, be alone. Raises `UsageError` where two would share a graphics card."
+    "Join the processes that torchrun started; without it, be alone."
     if not distributed.is_torchelastic_launched(): return Ranks(device=device)
-    here, cards = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if device.type == "cuda" and here > cards: raise UsageError(f"{here} processes cannot share {cards} graphics card(s): start one for each card, or hide the cards (CUDA_VISIBLE_DEVICES=) and use the processor")
-    if device.type == "cuda": torch.cuda.set_device(device)           # what FSDP takes for this rank's own
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", timeout=PATIENT)
         atexit.register(distributed.destroy_process_group)        # not sooner: who has parted cannot meet again

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lmnb.checkpoint import Config, TaskConfig
 from lmnb.core import Interrupted, UsageError, pick_device
-from lmnb.many import Ranks, meet, whole
+from lmnb.many import Ranks, whole
 from lmnb.models.zoo import preset
 from lmnb.tokenize import Tokenizer
 from lmnb.train import Recipe, Run, read_metrics, train
@@ -210,8 +210,9 @@ def test_a_rank_that_hangs_ends_the_other(command, monkeypatch):
 
 
 def test_two_ranks_do_not_share_a_card(monkeypatch):
-    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("LOCAL_WORLD_SIZE", "9")): monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match="9 processes cannot share"): meet(torch.device("cuda"))
+    for name, value in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "9")): monkeypatch.setenv(name, value)
+    for name, found in (("is_available", True), ("device_count", 1)): monkeypatch.setattr(torch.cuda, name, lambda found=found: found)
+    with pytest.raises(UsageError, match="9 processes cannot share 1 graphics"): pick_device()
 
 
 # -- a graphics card -------------------------------------------------------------------------------------------------
