@@ -23,7 +23,7 @@ RECIPES = {   # name -> data, preset, minutes or share of the clock, changes of 
     "lstm, the clock":                   dict(data="tinyshakespeare", model="lstm", share=1.0, reserve=7, recipe=dict(length=32, batch=64, **MUON)),
     "transformer, 15 minutes":           dict(data="tinyshakespeare", model="transformer", minutes=15, reserve=10, changes=dict(width=192, layers=4, heads=6, dropout=0.1), recipe=dict(length=128, batch=16)),
     "lstm, 4 minutes":                   dict(data="tinyshakespeare", model="lstm", minutes=4, reserve=12, changes=dict(width=320, dropout=0.15), recipe=dict(length=32, batch=64, **MUON)),
-    "lstm, 15 minutes":                  dict(data="tinyshakespeare", model="lstm", minutes=15, reserve=15, changes=dict(width=384, dropout=0.3), recipe=dict(length=32, batch=64, **MUON)),
+    "lstm, 15 minutes":                  dict(data="tinyshakespeare", model="lstm", minutes=15, reserve=15, changes=dict(width=448, dropout=0.4), recipe=dict(length=32, batch=64, **MUON)),
     "mingru, 15 minutes":                dict(data="tinyshakespeare", model="mingru", minutes=15, reserve=10, changes=dict(width=256, layers=4, dropout=0.15), recipe=dict(length=64, batch=64, optimizer="muon", rate=4e-3, decay=0.8, carry=True)),
     "wikitext2, lstm, 15 minutes":       dict(data="wikitext2", model="lstm", minutes=15, reserve=75, changes=dict(width=512, embedding_width=256, tie=True, dropout=0.25), recipe=dict(length=32, batch=64, rate=4e-3, decay=0.8, carry=True, candidates=4096)),
     "wikitext2, transformer, 15 minutes": dict(data="wikitext2", model="transformer", minutes=15, reserve=75, changes=dict(width=256, tie=True, dropout=0.1), recipe=dict(length=64, batch=32, candidates=4096)),
