@@ -756,7 +756,10 @@ def serve_pdf():
     serve(pdf=_pdf_pages)
 
 # %% ../nbs/08_formats.ipynb #c077
-def _said(error): return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
+def _said(error):
+    "A foreign reader's error as a reason; what it says of a form that it does not know is told in plain words."
+    kind = "not supported" if isinstance(error, NotImplementedError) else type(error).__name__
+    return f"{kind}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
 
 # %% ../nbs/08_formats.ipynb #c079
 def _pdf_pages(data, first):
@@ -1159,7 +1162,7 @@ def _refused(source, name, reason, seen, **notes):
 
 # %% ../nbs/08_formats.ipynb #c126
 NAMED = 0x800   # the flag of a zip's member that says: my name is UTF-8
-MEMBER_ERRORS = (*UNPACK_ERRORS, zipfile.BadZipFile, NotImplementedError)   # the last: a way of packing that zipfile does not know
+MEMBER_ERRORS = (*UNPACK_ERRORS, zipfile.BadZipFile, NotImplementedError)   # the last is what zipfile raises for a way of packing that it does not know
 
 def _name(raw):
     "A member's name from its bytes: UTF-8, GBK as Chinese Windows writes it, or the old code page of DOS; nothing says which."
