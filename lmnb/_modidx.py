@@ -701,6 +701,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                                   'lmnb.models.base.State.detach': ('models.base.html#state.detach', 'lmnb/models/base.py'),
                                   'lmnb.models.base.State.reorder': ('models.base.html#state.reorder', 'lmnb/models/base.py'),
                                   'lmnb.models.base.alignment': ('models.base.html#alignment', 'lmnb/models/base.py'),
+                                  'lmnb.models.base.checked': ('models.base.html#checked', 'lmnb/models/base.py'),
                                   'lmnb.models.base.reversal': ('models.base.html#reversal', 'lmnb/models/base.py'),
                                   'lmnb.models.base.take': ('models.base.html#take', 'lmnb/models/base.py')},
             'lmnb.models.heads': { 'lmnb.models.heads.Label': ('models.heads.html#label', 'lmnb/models/heads.py'),

@@ -22,14 +22,14 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
 from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, need, patch, pick_device, read_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
-from .models.base import State
+from .models.base import State, checked
 from .models.heads import build_model
 from .models.transformer import Block, balance
 from .models.zoo import preset
@@ -84,8 +84,7 @@ def fast_bf16(device:torch.device):   # -> bool
 
 def bf16_pays(device, model):   # -> bool
     "Whether bfloat16 is faster for this model on this device."
-    slow = ("rnn", "gru") if device.type == "cpu" else KERNELS
-    return fast_bf16(device) and model.config.architecture not in (*slow, "bag")
+    return fast_bf16(device) and model.config.architecture in (("transformer", "mingru") if device.type == "cuda" else ("transformer", "mingru", "lstm"))
 
 KERNELS = ("rnn", "gru", "lstm")     # which torch computes in kernels of their own
 
@@ -745,10 +744,7 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
 
 def recipe_of(chosen):   # dict of fields, others than Recipe's left out -> Recipe
     "A checked recipe; raises `UsageError` for a value that is out of bounds."
-    try: return Recipe(**{k: v for k, v in chosen.items() if k in Recipe.model_fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]} {first['input']!r}: {first['msg']}") from error
+    return checked(Recipe, **{k: v for k, v in chosen.items() if k in Recipe.model_fields})
 
 # %% ../nbs/32_train.ipynb #c043
 def text_of(row):   # -> iterator of the texts that a tokenizer learns from

@@ -6,9 +6,8 @@
 __all__ = ['PRESETS', 'CLASSIFIER', 'TASKS', 'preset', 'adapted']
 
 # %% ../../nbs/27_models.zoo.ipynb #c002
-from pydantic import ValidationError
 from ..core import UsageError
-from .base import ModelConfig
+from .base import ModelConfig, checked
 
 # %% ../../nbs/27_models.zoo.ipynb #c005
 PRESETS = {
@@ -50,10 +49,7 @@ def preset(name:str,           # a key of PRESETS
     if task not in TASKS: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}")
     fields = PRESETS[name] | adapted(name, task) | dict(vocab_size=vocab_size, outputs=outputs) | changes
     if fields.get("bidirectional") and fields["head"] == "next": raise UsageError(f"a model for {task} writes: it must not read what comes next, leave out bidirectional")
-    try: return ModelConfig(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]} {first['input']!r}: {first['msg']}") from error
+    return checked(ModelConfig, **fields)
 
 def adapted(name:str, task:str):   # -> the fields that the task changes for this architecture
     "The task's row, without what the preset fixes by itself or cannot do."
