@@ -414,6 +414,7 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
              most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200,
              precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32",
+             compile: Annotated[bool, typer.Option("--compile", help="compile the step first: some seconds, then faster (a Transformer)")] = False,
              guess: Annotated[bool, typer.Option("--guess", help="guess ahead: the same greedy text, sooner where it repeats itself (a Transformer, with --temperature 0)")] = False, as_json: Json = False):
     "Go on with a text."
     from lmnb.generate import Sampling
@@ -421,10 +422,11 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
     found = opened(checkpoint, "lm")
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition, seed=seed)
     for one in texts_of(prompt):
-        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision, guess=guess)
+        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision, compile=compile, guess=guess)
         if as_json: say(json.dumps({"prompt": one, "result": "".join(stream)}, ensure_ascii=False)); continue
-        say(one, nl=False)
-        for piece in stream: say(piece, nl=False)
+        pieces = iter(stream)
+        say(one + next(pieces, ""), nl=False)             # what cannot be is said before anything is written
+        for piece in pieces: say(piece, nl=False)
         say("")
 
 # %% ../nbs/54_cli.ipynb #c037

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LmnbError', 'UsageError', 'InputError', 'CorruptError', 'NonFiniteError', 'Interrupted', 'patch', 'home', 'data_dir',
-           'asset', 'need', 'seed_all', 'pick_device', 'sha256_text', 'sha256_file', 'stable_hash', 'write_atomic',
-           'read_json']
+           'asset', 'need', 'seed_all', 'pick_device', 'need_compiler', 'sha256_text', 'sha256_file', 'stable_hash',
+           'write_atomic', 'read_json']
 
 # %% ../nbs/00_core.ipynb #c002
-import hashlib, importlib, json, os, random, tempfile
+import hashlib, importlib, json, os, random, shutil, tempfile
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #c005
@@ -75,6 +75,12 @@ def pick_device():   # -> torch.device
         torch.cuda.set_device(int(rank))           # what FSDP takes for this process's own
         return torch.device(f"cuda:{rank}")
     return torch.device("mps" if rank is None and torch.backends.mps.is_available() else "cpu")
+
+def need_compiler(device):   # torch.device on which something shall be compiled
+    "Raises `UsageError` where `torch.compile` would find no C++ compiler for a processor."
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
+        raise UsageError("compile needs a C++ compiler on a processor: install g++ or clang, or leave it out")
 
 # %% ../nbs/00_core.ipynb #c019
 def sha256_text(text:str):   # -> 64 hexadecimal digits

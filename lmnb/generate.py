@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORBIDDEN', 'PRECISIONS', 'FEW', 'Sampling', 'filtered', 'choose', 'stream_ids', 'aligned', 'generate_ids', 'Packed',
-           'packed', 'ready', 'lookup', 'draft_stream', 'draft_ids', 'new_text', 'stream_text', 'generate', 'rewrite',
-           'sample_of']
+           'packed', 'ready', 'compiled', 'lookup', 'draft_stream', 'draft_ids', 'new_text', 'stream_text', 'generate',
+           'rewrite', 'sample_of']
 
 # %% ../nbs/33_generate.ipynb #c002
 import copy
@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import torch
 from torch import nn
 from torch.nn.functional import linear
-from .core import UsageError
+from .core import UsageError, need_compiler
 from .models.base import State
 from .models.transformer import Attention, Experts
 from .tokenize import BOS, EOS
@@ -73,11 +73,10 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
     generator = torch.Generator(ids_BT.device).manual_seed(sampling.seed)
     ids_BT, mask_BT = aligned(ids_BT, mask_BT)
     logits, state = model(ids_BT, mask_BT=mask_BT, **context)
-    backbone, written, never = model.backbone, ids_BT[:, :0], FORBIDDEN + ([EOS] if end is None else [])
+    backbone, written, never = model.backbone, ids_BT[:, :0], ids_BT.new_tensor(FORBIDDEN + ([EOS] if end is None else []))
     row, alive = torch.arange(len(ids_BT), device=ids_BT.device), torch.ones(len(ids_BT), dtype=torch.bool, device=ids_BT.device)
     for number in range(most):
-        scores = logits[:, -1]
-        scores[:, never] = float("-inf")
+        scores = logits[:, -1].index_fill_(1, never, float("-inf"))
         next_B = choose(scores, sampling, generator, written)
         if end is not None: alive = alive & (next_B != end)
         column = torch.full((len(ids_BT),), -1, device=ids_BT.device)
@@ -86,7 +85,7 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
         left = int(alive.sum())
         if not left or number == most - 1: return
         if sampling.repetition != 1: written = torch.cat([written, next_B[:, None]], 1)
-        if not state.room: state = backbone.reserve(state, min(most - number, max(256, state.length)))
+        if state.room < 2: state = backbone.reserve(state, min(most - number, max(256, state.length)))     # never quite full: to a compiler that is another shape
         if 2*left <= len(row):
             keep = alive.nonzero()[:, 0]
             row, next_B, state, written, alive = row[keep], next_B[keep], state.reorder(keep), written[keep], alive[keep]
@@ -138,6 +137,8 @@ FEW = 8      # rows; and torch's kernel takes sixteen columns at a time, also wh
 @torch.no_grad()
 def packed(model,                  # a NextToken model
            precision:str="fp32",   # one of PRECISIONS
+           *,
+           compile:bool=False,     # the step of a Transformer, see below
            ):                      # -> a copy in evaluation mode
     "The same model for use only; recurrent kernels and embeddings stay as they are."
     if precision not in PRECISIONS: raise UsageError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
@@ -150,19 +151,34 @@ def packed(model,                  # a NextToken model
         for name, child in list(layer.named_children()):
             if isinstance(child, nn.Linear) and name != "route": setattr(layer, name, Packed(child.weight, child.bias, precision))
     model.packed, model.output = Packed(model.weight, model.bias, precision), None
+    if compile: model.backbone.compiled = compiled(model)
     return model
 
 # %% ../nbs/33_generate.ipynb #c027
 def ready(checkpoint,              # of a language model
           precision:str="fp32",    # one of PRECISIONS
+          compile:bool=False,      # its step, if it is a Transformer
           ):                       # -> a model to generate with
     "The checkpoint's model, packed where that is faster; packed once, and again if its weights have changed."
     model = checkpoint.model
-    if precision == "fp32" and (model.config.architecture != "transformer" or model.bias.device.type != "cpu"): return model
-    versions = model.bias.device, *(p._version for p in model.parameters())
-    if checkpoint.__dict__.get("ready", {}).get(precision, ("", None))[0] != versions:
-        checkpoint.__dict__.setdefault("ready", {})[precision] = versions, packed(model, precision)
-    return checkpoint.__dict__["ready"][precision][1]
+    if precision == "fp32" and not compile and (model.config.architecture != "transformer" or model.bias.device.type != "cpu"): return model
+    versions, kept = (model.bias.device, *(p._version for p in model.parameters())), checkpoint.__dict__.setdefault("ready", {})
+    if kept.get((precision, compile), ("", None))[0] != versions: kept[precision, compile] = versions, packed(model, precision, compile=compile)
+    return kept[precision, compile][1]
+
+# %% ../nbs/33_generate.ipynb #e02
+def compiled(model):   # a Transformer for language, in evaluation mode -> what its backbone's `stack` does
+    "The stack as one compiled function; the text may grow, and it is not compiled anew. Raises `UsageError` where it cannot be one."
+    config = model.config
+    if config.architecture != "transformer" or config.window or config.experts: raise UsageError("only a Transformer without a sliding window or experts is compiled for writing: leave compile out")
+    need_compiler(model.bias.device)
+    step = torch.compile(model.backbone.stack)
+    def first(x_BTD, past, seen_BS, **how):
+        for tensor, axis in ((seen_BS, 1), *((z_BHSK, 2) for z_BHSK in past)): torch._dynamo.mark_dynamic(tensor, axis)
+        model.backbone.compiled = step             # what is marked matters only while it is compiled
+        return step(x_BTD, past, seen_BS, **how)
+    return first
+
 
 # %% ../nbs/33_generate.ipynb #d02
 def lookup(text,        # list of ids
@@ -236,11 +252,12 @@ def stream_text(checkpoint,            # a language model's checkpoint
                 sampling=Sampling(),   # how to choose
                 most:int=200,          # tokens
                 precision:str="fp32",  # of the weights: one of PRECISIONS
+                compile:bool=False,    # the step of a Transformer
                 guess:bool=False,      # ahead, as above: greedy text only
                 ):                     # yields pieces of text
     "The continuation of a prompt, piece by piece."
     if guess and (sampling.temperature or sampling.repetition != 1): raise UsageError("only greedy text can be guessed ahead: give temperature 0 and repetition 1, or write without guesses")
-    tokenizer, model = checkpoint.tokenizer, ready(checkpoint, precision)
+    tokenizer, model = checkpoint.tokenizer, ready(checkpoint, precision, compile)
     start = tokenizer.encode(prompt)[-checkpoint.config.task.length:] or [EOS]
     start_1T = torch.tensor([start], device=model.bias.device)
     if guess: columns = ([i] for piece in draft_stream(model, start_1T, most=most) for i in piece)
@@ -255,7 +272,7 @@ def generate(checkpoint,            # a language model's checkpoint
              *,
              sampling=Sampling(),   # how to choose
              most:int=200,          # tokens
-             **options,             # `precision` and `guess`, as in `stream_text`
+             **options,             # `precision`, `compile`, `guess`, as in `stream_text`
              ):                     # -> str
     "The continuation of a prompt."
     return "".join(stream_text(checkpoint, prompt, sampling=sampling, most=most, **options))

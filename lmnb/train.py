@@ -11,7 +11,7 @@ __all__ = ['KERNELS', 'GATES', 'STATE', 'FACTS', 'TRIM_THRESHOLD', 'MMAP_THRESHO
            'recipe_of', 'text_of', 'fit']
 
 # %% ../nbs/32_train.ipynb #c002
-import ctypes, json, math, os, shutil, signal, sys, threading, time
+import ctypes, json, math, os, signal, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from copy import copy
@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
-from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, need, patch, pick_device, read_json, write_atomic
+from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, need, need_compiler, patch, pick_device, read_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
 from .models.base import State, checked
 from .models.heads import build_model
@@ -155,9 +155,7 @@ def set_up_blocks(model,    # changed in place
                   device,   # of the model
                   ):
     "Recompute or compile the blocks of a Transformer, in place; its weights and their names stay. Raises `UsageError` where a processor has no compiler."
-    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
-    if recipe.compile and device.type == "cpu" and not any(name and shutil.which(name) for name in names):
-        raise UsageError("compile needs a C++ compiler on a processor: install g++ or clang, or leave it out")
+    if recipe.compile: need_compiler(device)
     for block in (module for module in model.modules() if isinstance(module, Block)):
         if recipe.recompute: block.forward = partial(recomputed, block.forward, use_reentrant=False)
         if recipe.compile: block.compile(dynamic=False)

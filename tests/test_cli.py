@@ -108,6 +108,8 @@ BAD = {
     "a truncated checkpoint": (["classify", "truncated", "text"], 4),
     "a vocabulary that does not match": (["classify", "mismatched", "text"], 4),
     "a task that the model was not trained for": (["generate", "run", "text"], 2),
+    "guesses at a text by chance": (["generate", "writer", "text", "--guess"], 2),
+    "a state that is not compiled": (["generate", "writer", "text", "--compile"], 2),
     "a run that is there already": (["train", "--data", "reviews.csv", "--out", "run"], 2),
     "a public set that is not at hand": (["train", "--data", "sst2", "--out", "never"], 3),
     "nothing on standard input": (["classify", "run"], 3),
@@ -116,13 +118,15 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def bad(work):
-    "Damaged neighbours of the good run."
+    "Damaged neighbours of the good run, and a writer."
     import shutil
     from lmnb.checkpoint import pointed, seal
     from lmnb.tokenize import Tokenizer
     (work/"empty.txt").write_bytes(b""); (work/"empty-folder").mkdir()
     (work/"pictures").mkdir(); (work/"pictures"/"a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     for name in ("truncated", "mismatched"): shutil.copytree(pointed(work/"run"), work/name)
+    code, out, err = lmnb("train", "--data", "pydocs", "--model", "lstm-tiny", "--steps", 2, "--out", "writer", cwd=work)
+    assert code == 0, err
     weights = work/"truncated"/"model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     Tokenizer.train("word", ["one two three"]).save(work/"mismatched"); seal(work/"mismatched")
@@ -135,7 +139,7 @@ def test_bad_input_is_one_line_and_a_code(case, bad, monkeypatch):
     arguments, expected = BAD[case]
     before = sorted(str(p) for p in bad.rglob("*"))
     code, out, err = lmnb(*arguments, cwd=bad, stdin="")
-    assert (code, len(err.strip().splitlines())) == (expected, 1), (code, out, err)
+    assert (code, out, len(err.strip().splitlines())) == (expected, "", 1), (code, out, err)
     assert sorted(str(p) for p in bad.rglob("*")) == before, "something was written"
 
 

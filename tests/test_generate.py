@@ -1,5 +1,6 @@
 """Generation: the text is the same with and without a cache, alone and in company, padded on either side, and a token costs the same wherever it stands."""
 import gc
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -264,3 +265,27 @@ def test_a_graphics_card_learns_and_writes_what_the_processor_does(row):
     far = 1e-6 if "experts" in row else 1e-9                     # a router decides in float32
     for a, b in zip(found["cuda"][:2], found["cpu"]): torch.testing.assert_close(a, b, rtol=far, atol=far)
     assert found["cuda"][2] == found["cpu"][2]
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+@pytest.mark.parametrize("changes", [dict(), dict(kv_heads=2, qk_norm=True, norm="layer", feed="gelu", positions="learned", context=400)], ids=["usual", "others"])
+@torch.no_grad()
+def test_a_compiled_step_writes_the_same_text(changes):
+    "One token after the other, past the end of the first room, alone, in company, with padding and after guesses; two lengths are compiled once."
+    model = made(dict(architecture="transformer", layers=2, heads=4) | changes)
+    fast = packed(model, compile=True)
+    counted = []
+    torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
+    for batch, most in ((1, 300), (1, 40), (3, 40)):
+        prompt = ids_of(batch, 9, seed=batch)
+        assert generate_ids(fast, prompt, sampling=GREEDY, most=most, end=None) == generate_ids(model, prompt, sampling=GREEDY, most=most, end=None)
+        counted.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert counted == [1, 1, 2]
+    ids, mask = pad([ids_of(n, seed=n).tolist() for n in (9, 4)], left=True)
+    assert generate_ids(fast, ids, mask_BT=mask, sampling=GREEDY, most=20, end=None) == generate_ids(model, ids, mask_BT=mask, sampling=GREEDY, most=20, end=None)
+    assert draft_ids(fast, ids_of(1, 9), most=40, end=None)[0] == generate_ids(model, ids_of(1, 9), sampling=GREEDY, most=40, end=None)[0]
+
+
+@pytest.mark.parametrize("changes", [dict(architecture="lstm"), dict(architecture="transformer", window=5), dict(architecture="transformer", experts=4)], ids=name)
+def test_what_cannot_be_compiled_says_so(changes):
+    with pytest.raises(UsageError, match="leave compile out"): packed(made(changes), compile=True)

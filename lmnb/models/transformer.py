@@ -25,7 +25,8 @@ def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
 def mix(q_BHTK, k_BHSK, v_BHSK, *, mask=None, causal=False):   # -> (B, H, T, K)
     "Attention by torch's fused kernel, or by the formula where that is faster: short texts in bfloat16 on a processor."
     T, S, share = q_BHTK.shape[2], k_BHSK.shape[2], q_BHTK.shape[1]//k_BHSK.shape[1]     # `share` query heads use one head of keys
-    if q_BHTK.dtype != torch.bfloat16 or q_BHTK.is_cuda or S > 512:
+    alone = T == 1 and torch.compiler.is_compiling()        # of one query's formula a compiler makes a single loop
+    if not alone and (q_BHTK.dtype != torch.bfloat16 or q_BHTK.is_cuda or S > 512):
         return scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask, is_causal=causal, enable_gqa=share > 1)
     if causal: mask = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).tril()
     if share > 1: k_BHSK, v_BHSK = k_BHSK.repeat_interleave(share, 1), v_BHSK.repeat_interleave(share, 1)
@@ -276,6 +277,7 @@ class Transformer(Backbone):
         self.widen = nn.Linear(E, config.width, bias=False) if E != config.width else nn.Identity()
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.place = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+        self.compiled = None                            # a stand-in for `stack` where one new token is read, see chapter 33
         self.known = None                               # the tables of `rotations`, as far as they were needed
 
 @patch
@@ -323,6 +325,15 @@ def turns(self:Transformer, position, like):   # -> cos, sin for `rotate`, or No
 
 # %% ../../nbs/23_models.transformer.ipynb #c042
 @patch
+def stack(self:Transformer, x_BTD, past, seen_BS, *, room:bool, **how):   # -> h_BTD, each block's keys and values
+    "All blocks, one after another. Where there is `room` in `past`, new keys are written at the end of `seen_BS`."
+    at, kept = seen_BS.shape[1] - x_BTD.shape[1] if room else -1, []
+    for number, block in enumerate(self.blocks):
+        x_BTD, pair = block(x_BTD, past[2*number:2*number + 2] or None, at=at, **how)
+        kept += pair
+    return self.norm(x_BTD), kept
+
+@patch
 def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=None, memory_BSD=None, memory_mask_BS=None):   # -> h_BTD, State
     "The contract of chapter 20. The state holds each block's keys and values, and last which positions are real."
     x_BTD, T = self.norm(self.widen(self.embed(ids_BT, segment_BT))), ids_BT.shape[1]
@@ -337,12 +348,10 @@ def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=No
     mask, causal = self.masks(seen_BS, T, S, padded)
     position = self.positions(seen_BS, T, padded)
     if self.config.positions != "rotary": x_BTD = self.placed(x_BTD, position)
-    turn, memory, tensors = self.turns(position, x_BTD), self.remembered(memory_BSD, memory_mask_BS, x_BTD), []
-    for number, block in enumerate(self.blocks):
-        pair = state.tensors[2*number:2*number + 2] if state else None
-        x_BTD, pair = block(x_BTD, pair, turn=turn, mask=mask, causal=causal, memory=memory, at=at)
-        tensors += pair
-    return self.norm(x_BTD), State((*tensors, kept[:, 0]), seen_BS.shape[1], state.room - T if at >= 0 else 0)
+    turn, memory = self.turns(position, x_BTD), self.remembered(memory_BSD, memory_mask_BS, x_BTD)
+    stack = self.compiled if self.compiled and T == 1 and at >= 0 and mask is None and memory is None else self.stack
+    h_BTD, tensors = stack(x_BTD, state.tensors[:-1] if state else (), seen_BS, room=at >= 0, turn=turn, mask=mask, causal=causal, memory=memory)
+    return h_BTD, State((*tensors, kept[:, 0]), seen_BS.shape[1], state.room - T if at >= 0 else 0)
 
 # %% ../../nbs/23_models.transformer.ipynb #c056
 @patch

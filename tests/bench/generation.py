@@ -4,8 +4,8 @@
 
 6 layers, 384 wide, 6 heads, 8,192 words. A Transformer with SwiGLU is trained on WikiText-2 for a short while, so that there is a text worth comparing and a
 validation loss that bf16 and int8 can change. Qwen3ForCausalLM with gains of one is the same function, takes the same weights and must write the same text, in
-float32; GPT2LMHeadModel of that shape is there for its speed. Both generate with their own cache. Ours and theirs take turns; figures are medians over the
-rounds. Guessing ahead (`draft_ids`) goes on with pieces of the validation part, beside the same model without guesses. The floor is bytes over bandwidth: the weights in float32 and the cache, once for each token.
+float32; GPT2LMHeadModel of that shape is there for its speed. Both generate with their own cache. Ours, theirs and the bandwidth take turns; figures are medians over
+the rounds, ratios medians of the ratios of a round. Guessing ahead (`draft_ids`) goes on with pieces of the validation part, beside the same model without guesses. The floor is bytes over bandwidth: the weights in float32 and the cache, once for each token.
 """
 import argparse, json, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -24,6 +24,7 @@ from lmnb.train import Recipe, Run
 from safetensors.torch import save_file
 
 V, D, L, H, PROMPT = 8192, 384, 6, 6, 16
+COMPILED = ("fp32", "int8")       # what one text is written with
 SHAPE = ModelConfig(architecture="transformer", vocab_size=V, width=D, layers=L, heads=H, feed="swiglu")
 
 
@@ -80,7 +81,7 @@ def main():
         run = trained(a.minutes, folder) if a.minutes else None
         model = (run.model if run else build_model(SHAPE)).eval()
         save_file(as_qwen3(model), f"{folder}/weights.safetensors")
-        models, found, texts = {kind: packed(model, kind) for kind in PRECISIONS}, {}, {}
+        models, found, texts = {kind: packed(model, kind) for kind in PRECISIONS} | {f"{kind}, compiled": packed(model, kind, compile=True) for kind in COMPILED}, {}, {}
         with subprocess.Popen([a.peer_python, Path(__file__).with_name("gpt2_peer.py"), "generate", f"{folder}/weights.safetensors"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
             for number in range(a.rounds + 1):
                 tokens = a.tokens if number else 16                # the first round does not count
@@ -89,30 +90,32 @@ def main():
                     answer = json.loads(peer.stdout.readline())
                     found.setdefault(name, []).append(answer["rate"]); texts[name] = answer["text"]
                 for kind, one in models.items():
-                    for batch in (1, 32):
+                    for batch in (1,) if kind.endswith("compiled") else (1, 32):
                         rate, text = ours(one, batch, tokens)
                         found.setdefault((kind, batch), []).append(rate); texts[kind, batch] = text
+                found.setdefault("bandwidth", []).append(bandwidth(seconds=0.5))
                 print({str(name): round(rates[-1], 1) for name, rates in found.items()}, file=sys.stderr)
             peer.stdin.close()
-        losses = {kind: run.task.score(one, run.dev[:40_000])["loss"] for kind, one in models.items()} if run else {}
+        losses = {kind: run.task.score(models[kind], run.dev[:40_000])["loss"] for kind in PRECISIONS} if run else {}
         stream = torch.as_tensor(run.dev[:40_000]) if run else None
         guesses = {kind: guessing(models[kind], stream, a.tokens) for kind in ("fp32", "int8")} if run else {}
-    assert texts["fp32", 1] == texts["qwen3"], "the same weights wrote another text"
+    assert texts["fp32", 1] == texts["fp32, compiled", 1] == texts["qwen3"], "the same weights wrote another text"
     middle = {name: statistics.median(rates[1:]) for name, rates in found.items()}
+    ratio = lambda one, other: statistics.median(a/b for a, b in zip(found[one][1:], found[other][1:]))
     bench, write = "Generation speed", a.write == "yes"
-    for kind in PRECISIONS:
+    for kind in models:
         for name in ("qwen3", "gpt2"):
             append_row(bench=bench, row=f"{kind}, one text, beside {name}", metric="greedy generation", value=middle[kind, 1], low=min(found[kind, 1][1:]), high=max(found[kind, 1][1:]), unit="tokens/s",
-                       peer=f"transformers' {name}, float32", peer_value=middle[name], ratio=middle[kind, 1]/middle[name], write=write)
-        append_row(bench=bench, row=f"{kind}, 32 texts", metric="greedy generation", value=middle[kind, 32], unit="tokens/s", peer="one text", peer_value=middle[kind, 1], ratio=middle[kind, 32]/middle[kind, 1], write=write)
-        if losses: append_row(bench=bench, row=f"{kind}, one text", metric="validation loss", value=losses[kind], unit="nats", peer="fp32", peer_value=losses["fp32"], write=write)
+                       peer=f"transformers' {name}, float32", peer_value=middle[name], ratio=ratio((kind, 1), name), write=write)
+        if (kind, 32) in found: append_row(bench=bench, row=f"{kind}, 32 texts", metric="greedy generation", value=middle[kind, 32], unit="tokens/s", peer="one text", peer_value=middle[kind, 1], ratio=ratio((kind, 32), (kind, 1)), write=write)
+        if kind in losses: append_row(bench=bench, row=f"{kind}, one text", metric="validation loss", value=losses[kind], unit="nats", peer="fp32", peer_value=losses["fp32"], write=write)
     for kind, (plain, guessed, passes) in guesses.items():
         append_row(bench=bench, row=f"{kind}, one text, guessing ahead", metric="greedy generation", value=8*a.tokens/guessed, unit="tokens/s", peer="without guesses", peer_value=8*a.tokens/plain, ratio=plain/guessed, write=write)
         append_row(bench=bench, row=f"{kind}, one text, guessing ahead", metric="tokens for each pass", value=8*a.tokens/passes, write=write)
-    rate = bandwidth(seconds=3)
-    share = 100*middle["fp32", 1]*fetched(model, PROMPT + a.tokens//2)/rate
-    append_row(bench=bench, row="fp32, one text", metric="share of the float32 floor", value=share, unit="%", write=write)
-    append_row(bench=bench, row="this machine", metric="bandwidth", value=rate/1e9, unit="GB/s", write=write)
+    for kind in ("fp32", "fp32, compiled"):
+        share = 100*ratio((kind, 1), "bandwidth")*fetched(model, PROMPT + a.tokens//2)
+        append_row(bench=bench, row=f"{kind}, one text", metric="share of the float32 floor", value=share, unit="%", write=write)
+    append_row(bench=bench, row="this machine", metric="bandwidth", value=middle["bandwidth"]/1e9, unit="GB/s", write=write)
 
 
 if __name__ == "__main__": main()
