@@ -9,7 +9,7 @@ import streamlit as st
 from lmnb.core import LmnbError, asset
 from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
                           quality_against, score_bars, side_by_side, step_bars)
-from lmnb.serve import (QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, examples, fate_of, find_documents,
+from lmnb.serve import (PRECISIONS, QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, examples, fate_of, find_documents,
                         find_runs, label_of, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
@@ -254,12 +254,13 @@ def generate():
     inputs_of("lm", data, chosen, ["prompt"])
     prompt = st.text_input(t("prompt"), key="prompt", bind="query-params")
     sampling, most = sampling_controls()
+    precision = st.segmented_control(t("weights"), PRECISIONS, default="fp32", required=True, key="precision", help=t("weights_help"))
     for run, checkpoint in model_columns(chosen):
-        stream = demo_stream(checkpoint, prompt=prompt, sampling=sampling, most=most)
+        stream = demo_stream(checkpoint, prompt=prompt, sampling=sampling, most=most, precision=precision)
         st.write_stream(plain(prompt, stream))
         st.caption(t("speed", rate=f"{stream.rate:.0f}", seconds=f"{stream.seconds:.1f}"))
     st.button(t("another"), icon=":material/casino:", on_click=another)
-    show_code(chosen[0][0], "lm", prompt=prompt, sampling=sampling, most=most)
+    show_code(chosen[0][0], "lm", prompt=prompt, sampling=sampling, most=most, precision=precision)
 
 
 def plain(prompt, stream):

@@ -33,7 +33,7 @@ from .collect import DATASETS, DataSet, load_dataset
 from .core import CorruptError, InputError, LmnbError, UsageError, home, read_json, sha256_file, stable_hash, write_atomic
 from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_probs, tie
 from .figures import architecture_of
-from .generate import Sampling, generate, stream_ids, stream_text
+from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, alone, decide, task_of
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
@@ -533,7 +533,7 @@ def as_inputs(task, example):   # a str, a tuple or a dict -> dict
 
 # %% ../nbs/52_serve.ipynb #c042
 CALLS = {   # task -> (import, call)
-    "lm": ("from lmnb.generate import Sampling, generate", "generate(checkpoint, {prompt!r}, sampling=Sampling({sampling}), most={most})"),
+    "lm": ("from lmnb.generate import Sampling, generate", "generate(checkpoint, {prompt!r}, sampling=Sampling({sampling}), most={most}{weights})"),
     "classify": ("from lmnb.apps.classify import classify", "classify(checkpoint, [{text!r}])"),
     "translate": ("from lmnb.apps.translate import translate", "translate(checkpoint, [{text!r}])"),
     "answer": ("from lmnb.apps.answer import answer", "answer(checkpoint, {question!r}, {passage!r})"),
@@ -550,12 +550,15 @@ def code_for(name:str,        # of a run
              *,
              sampling=None,   # Sampling, for lm
              most:int=80,     # tokens, for lm
+             precision:str="fp32",   # of the weights, for lm
              **inputs,        # as in `demo`
              ):               # -> dict: python, shell
     "The same call from Python and from the shell."
     given = {key: value for key, value in vars(sampling or Sampling()).items() if value != getattr(Sampling(), key)}
     plain = {"sampling": ", ".join(f"{k}={v!r}" for k, v in given.items()), "most": most} | inputs
-    options = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in {**given, "most": most}.items())
+    other = {} if precision == "fp32" else {"precision": precision}
+    plain["weights"] = "".join(f", {k}={v!r}" for k, v in other.items())
+    options = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in {**given, "most": most, **other}.items())
     imports, call = CALLS[task]
     python = f"from lmnb.serve import open_run\n{imports}\n\ncheckpoint = open_run({name!r})\n{call.format(**plain)}"
     return {"python": python, "shell": COMMANDS[task].format(name=shlex.quote(name), options=options, **{k: shlex.quote(str(v)) for k, v in inputs.items()}).strip()}

@@ -120,6 +120,8 @@ def test_generate_continues_a_prompt_and_shows_the_code(with_runs):
     assert not app.exception and any(text.startswith("**The file is**") for text in texts(app))
     assert any("tokens per second" in caption.value for caption in app.caption)
     assert "'The file is'" in app.code[0].value and "lmnb generate pydocs/rnn-tiny 'The file is'" in app.code[1].value
+    app.segmented_control(key="precision").set_value("int8").run()
+    assert not app.exception and "precision='int8'" in app.code[0].value and app.code[1].value.endswith("--precision int8")
     before = texts(app)
     next(button for button in app.button if button.label == "Another one").click().run()
     assert texts(app) != before and app.number_input[0].value == 1

@@ -31,7 +31,8 @@ FRONT = (    # what the READMEs show: English, Chinese, bench, row, metric
     ("finding near duplicates", "查找近似重复", "Near duplicates, 100,000 documents", "beside datasketch, plain loop, first 10,000", "speed"),
     ("texts to shards of GPT-2's ids", "把文本变成 GPT-2 编号的分片", "tokenizing a corpus", "GPT-2, English", "texts to shards on disk"),
     ("training a Transformer, bfloat16", "训练 Transformer,bfloat16", "Training speed", "Transformer, bf16", "training"),
-    ("writing one text, int8 weights", "生成一段文字,int8 权重", "Generation speed", "int8, one text, beside qwen3", "greedy generation"),
+    ("writing one text, compiled", "生成一段文字,已编译", "Generation speed", "fp32, compiled, one text, beside qwen3", "greedy generation"),
+    ("the same, int8 weights", "同上,int8 权重", "Generation speed", "int8, compiled, one text, beside qwen3", "greedy generation"),
     ("1 GB from pages to ids", "1 GB:从网页到编号", "Data stage", "extract, clean, deduplicate, tokenize 1,013 MB", "wall time"),
 )
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.S)
