@@ -414,7 +414,7 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
              most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200,
              precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32",
-             compile: Annotated[bool, typer.Option("--compile", help="compile the step first: some seconds, then faster (a Transformer)")] = False,
+             compile: Annotated[bool, typer.Option("--compile", help="compile the step first: 10 to 30 s, pays for many thousand tokens (a Transformer)")] = False,
              guess: Annotated[bool, typer.Option("--guess", help="guess ahead: the same greedy text, sooner where it repeats itself (a Transformer, with --temperature 0)")] = False, as_json: Json = False):
     "Go on with a text."
     from lmnb.generate import Sampling

@@ -8,7 +8,7 @@ __all__ = ['LmnbError', 'UsageError', 'InputError', 'CorruptError', 'NonFiniteEr
            'write_atomic', 'read_json']
 
 # %% ../nbs/00_core.ipynb #c002
-import hashlib, importlib, json, os, random, shutil, tempfile
+import hashlib, importlib, json, os, random, shutil, sys, tempfile
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #c005
@@ -78,9 +78,8 @@ def pick_device():   # -> torch.device
 
 def need_compiler(device):   # torch.device on which something shall be compiled
     "Raises `UsageError` where `torch.compile` would find no C++ compiler for a processor."
-    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
-    if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
-        raise UsageError("compile needs a C++ compiler on a processor: install g++ or clang, or leave it out")
+    name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")      # as torch looks for it
+    if device.type == "cpu" and not shutil.which(name): raise UsageError(f"compile needs a C++ compiler on a processor: install {name}, name another in CXX, or leave compile out")
 
 # %% ../nbs/00_core.ipynb #c019
 def sha256_text(text:str):   # -> 64 hexadecimal digits

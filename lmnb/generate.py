@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import linear
 from .core import UsageError, need_compiler
 from .models.base import State
-from .models.transformer import Attention, Experts
+from .models.transformer import Attention, Experts, Transformer
 from .tokenize import BOS, EOS
 
 # %% ../nbs/33_generate.ipynb #c005
@@ -167,17 +167,16 @@ def ready(checkpoint,              # of a language model
     return kept[precision, compile][1]
 
 # %% ../nbs/33_generate.ipynb #e02
-def compiled(model):   # a Transformer for language, in evaluation mode -> what its backbone's `stack` does
-    "The stack as one compiled function; the text may grow, and it is not compiled anew. Raises `UsageError` where it cannot be one."
+def compiled(model):   # a Transformer for language -> a function that does what `Transformer.stack` does
+    "All blocks as one compiled function; the text may grow, and it is not compiled anew. Raises `UsageError` where it cannot be one."
     config = model.config
     if config.architecture != "transformer" or config.window or config.experts: raise UsageError("only a Transformer without a sliding window or experts is compiled for writing: leave compile out")
     need_compiler(model.bias.device)
-    step = torch.compile(model.backbone.stack)
-    def first(x_BTD, past, seen_BS, **how):
+    step = torch.compile(Transformer.stack)
+    def growing(backbone, x_BTD, past, seen_BS, **how):
         for tensor, axis in ((seen_BS, 1), *((z_BHSK, 2) for z_BHSK in past)): torch._dynamo.mark_dynamic(tensor, axis)
-        model.backbone.compiled = step             # what is marked matters only while it is compiled
-        return step(x_BTD, past, seen_BS, **how)
-    return first
+        return step(backbone, x_BTD, past, seen_BS, **how)
+    return growing
 
 
 # %% ../nbs/33_generate.ipynb #d02
@@ -254,17 +253,18 @@ def stream_text(checkpoint,            # a language model's checkpoint
                 precision:str="fp32",  # of the weights: one of PRECISIONS
                 compile:bool=False,    # the step of a Transformer
                 guess:bool=False,      # ahead, as above: greedy text only
-                ):                     # yields pieces of text
-    "The continuation of a prompt, piece by piece."
+                ):                     # -> an iterator over pieces of text
+    "The continuation of a prompt, piece by piece. The model is made ready before the first piece is asked for."
     if guess and (sampling.temperature or sampling.repetition != 1): raise UsageError("only greedy text can be guessed ahead: give temperature 0 and repetition 1, or write without guesses")
+    if guess and compile: raise UsageError("a guess is read in pieces of changing length, which are not compiled: choose guess or compile")
     tokenizer, model = checkpoint.tokenizer, ready(checkpoint, precision, compile)
     start = tokenizer.encode(prompt)[-checkpoint.config.task.length:] or [EOS]
     start_1T = torch.tensor([start], device=model.bias.device)
     if guess: columns = ([i] for piece in draft_stream(model, start_1T, most=most) for i in piece)
     else: columns = stream_ids(model, start_1T, sampling=sampling, most=most)
-    for number, text in enumerate(new_text(tokenizer, columns, most)):
-        apart = tokenizer.lossy and not number and prompt[-1:].isalnum() and text[:1].isalnum() and text[:1].isascii()
-        yield " "*apart + text
+    pieces = new_text(tokenizer, columns, most)
+    def spaced(text): return " "*(tokenizer.lossy and prompt[-1:].isalnum() and text[:1].isalnum() and text[:1].isascii()) + text
+    return (text if number else spaced(text) for number, text in enumerate(pieces))
 
 # %% ../nbs/33_generate.ipynb #c026
 def generate(checkpoint,            # a language model's checkpoint

@@ -234,6 +234,7 @@ def test_a_checkpoint_writes_the_same_text_with_guesses():
         plain, guessed = (generate(checkpoint, prompt, sampling=GREEDY, most=60, guess=guess) for guess in (False, True))
         assert plain == guessed and (plain or not prompt)
     with pytest.raises(UsageError, match="greedy"): generate(checkpoint, "a", guess=True)
+    with pytest.raises(UsageError, match="guess or compile"): generate(checkpoint, "a", sampling=GREEDY, guess=True, compile=True)
 
 
 @pytest.mark.parametrize("columns", [1, 8, 12, 16, 17, 40, 48])
@@ -268,22 +269,23 @@ def test_a_graphics_card_learns_and_writes_what_the_processor_does(row):
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
-@pytest.mark.parametrize("changes", [dict(), dict(kv_heads=2, qk_norm=True, norm="layer", feed="gelu", positions="learned", context=400)], ids=["usual", "others"])
 @torch.no_grad()
-def test_a_compiled_step_writes_the_same_text(changes):
-    "One token after the other, past the end of the first room, alone, in company, with padding and after guesses; two lengths are compiled once."
-    model = made(dict(architecture="transformer", layers=2, heads=4) | changes)
-    fast = packed(model, compile=True)
-    counted = []
+def test_a_compiled_step_writes_the_same_text():
+    "Past the end of the first room, after one token, alone and in company, with padding, with guesses; a text that grows is compiled once, and a second model is another."
+    usual, other = (made(dict(architecture="transformer", heads=4) | changes) for changes in (dict(layers=2), dict(layers=1, kv_heads=2, qk_norm=True, norm="layer", feed="gelu", positions="learned", context=400)))
     torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
-    for batch, most in ((1, 300), (1, 40), (3, 40)):
-        prompt = ids_of(batch, 9, seed=batch)
-        assert generate_ids(fast, prompt, sampling=GREEDY, most=most, end=None) == generate_ids(model, prompt, sampling=GREEDY, most=most, end=None)
-        counted.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert counted == [1, 1, 2]
-    ids, mask = pad([ids_of(n, seed=n).tolist() for n in (9, 4)], left=True)
-    assert generate_ids(fast, ids, mask_BT=mask, sampling=GREEDY, most=20, end=None) == generate_ids(model, ids, mask_BT=mask, sampling=GREEDY, most=20, end=None)
-    assert draft_ids(fast, ids_of(1, 9), most=40, end=None)[0] == generate_ids(model, ids_of(1, 9), sampling=GREEDY, most=40, end=None)[0]
+    counted = []
+    for model in (usual, other):
+        fast = packed(model, compile=True)
+        write = lambda one, ids, most, **options: generate_ids(one, ids, sampling=GREEDY, most=most, end=None, **options)
+        for batch, length, most in ((1, 9, 300), (1, 1, 40), (3, 9, 40), (2, 4, 40))[:4 if model is usual else 2]:
+            prompt = ids_of(batch, length, seed=batch)
+            assert write(fast, prompt, most) == write(model, prompt, most)
+            counted.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+        ids, mask = pad([ids_of(n, seed=n).tolist() for n in (9, 4)], left=True)
+        assert write(fast, ids, 20, mask_BT=mask) == write(model, ids, 20, mask_BT=mask)
+        assert draft_ids(fast, ids_of(1, 9), most=40, end=None)[0] == write(model, ids_of(1, 9), 40)[0]
+    assert counted == [1, 1, 2, 2, 3, 3], "a text that grows was compiled again"
 
 
 @pytest.mark.parametrize("changes", [dict(architecture="lstm"), dict(architecture="transformer", window=5), dict(architecture="transformer", experts=4)], ids=name)

@@ -23,9 +23,9 @@ def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
 
 # %% ../../nbs/23_models.transformer.ipynb #c009
 def mix(q_BHTK, k_BHSK, v_BHSK, *, mask=None, causal=False):   # -> (B, H, T, K)
-    "Attention by torch's fused kernel, or by the formula where that is faster: short texts in bfloat16 on a processor."
+    "Attention by torch's fused kernel, or by the formula where that is faster: short texts in bfloat16 on a processor, and one query under a compiler."
     T, S, share = q_BHTK.shape[2], k_BHSK.shape[2], q_BHTK.shape[1]//k_BHSK.shape[1]     # `share` query heads use one head of keys
-    alone = T == 1 and torch.compiler.is_compiling()        # of one query's formula a compiler makes a single loop
+    alone = T == 1 and torch.compiler.is_compiling()        # it makes a single loop of this
     if not alone and (q_BHTK.dtype != torch.bfloat16 or q_BHTK.is_cuda or S > 512):
         return scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask, is_causal=causal, enable_gqa=share > 1)
     if causal: mask = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).tril()
@@ -326,7 +326,7 @@ def turns(self:Transformer, position, like):   # -> cos, sin for `rotate`, or No
 # %% ../../nbs/23_models.transformer.ipynb #c042
 @patch
 def stack(self:Transformer, x_BTD, past, seen_BS, *, room:bool, **how):   # -> h_BTD, each block's keys and values
-    "All blocks, one after another. Where there is `room` in `past`, new keys are written at the end of `seen_BS`."
+    "All blocks, one after another. With `room` in `past`, the new keys go where `seen_BS` ends: a compiler may leave the size of a tensor open, but takes a number for granted."
     at, kept = seen_BS.shape[1] - x_BTD.shape[1] if room else -1, []
     for number, block in enumerate(self.blocks):
         x_BTD, pair = block(x_BTD, past[2*number:2*number + 2] or None, at=at, **how)
@@ -349,8 +349,8 @@ def forward(self:Transformer, ids_BT, *, mask_BT=None, segment_BT=None, state=No
     position = self.positions(seen_BS, T, padded)
     if self.config.positions != "rotary": x_BTD = self.placed(x_BTD, position)
     turn, memory = self.turns(position, x_BTD), self.remembered(memory_BSD, memory_mask_BS, x_BTD)
-    stack = self.compiled if self.compiled and T == 1 and at >= 0 and mask is None and memory is None else self.stack
-    h_BTD, tensors = stack(x_BTD, state.tensors[:-1] if state else (), seen_BS, room=at >= 0, turn=turn, mask=mask, causal=causal, memory=memory)
+    stack = self.compiled if self.compiled and T == 1 and at >= 0 and mask is None and memory is None else Transformer.stack
+    h_BTD, tensors = stack(self, x_BTD, state.tensors[:-1] if state else (), seen_BS, room=at >= 0, turn=turn, mask=mask, causal=causal, memory=memory)
     return h_BTD, State((*tensors, kept[:, 0]), seen_BS.shape[1], state.room - T if at >= 0 else 0)
 
 # %% ../../nbs/23_models.transformer.ipynb #c056
