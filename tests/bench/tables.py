@@ -21,7 +21,7 @@ FRONT = (    # what the READMEs show: English, Chinese, bench, row, metric
     ("the same: Transformer, in 15 minutes", "同上:Transformer,15 分钟", "Language models in a given time", "transformer, 15 minutes", "loss of the validation part"),
     ("the same: minGRU, in 15 minutes", "同上:minGRU,15 分钟", "Language models in a given time", "mingru, 15 minutes", "loss of the validation part"),
     ("the same on a graphics card (H100): LSTM, in 45 seconds", "同上,在显卡(H100)上:LSTM,45 秒", "Graphics card: NVIDIA H100 80GB HBM3", "lstm, 0.75 minutes, float16 kernels", "loss of the validation part"),
-    ("next word of Wikipedia (WikiText-2): LSTM, trained for 14 minutes", "维基百科的下一个词(WikiText-2):LSTM,训练 14 分钟", "Language models in a given time", "wikitext2, lstm, 15 minutes", "perplexity of the test part"),
+    ("next word of Wikipedia (WikiText-2): LSTM, in 15 minutes", "维基百科的下一个词(WikiText-2):LSTM,15 分钟", "Language models in a given time", "wikitext2, lstm, 15 minutes", "perplexity of the test part"),
     ("next character of Hong Lou Meng: LSTM, in 8 minutes", "《红楼梦》的下一个字:LSTM,8 分钟", "Language models in a given time", "hongloumeng, lstm, 8 minutes", "loss of the validation part"),
     ("sentiment of film reviews (SST-2): LSTM", "英文影评的情感(SST-2):LSTM", "Sentiment: sst2", "lstm", "accuracy"),
     ("sentiment of hotel reviews in Chinese (ChnSentiCorp): GRU", "中文酒店评论的情感(ChnSentiCorp):GRU", "Sentiment: chnsenticorp", "gru", "accuracy"),
