@@ -178,7 +178,6 @@ def compiled(model):   # a Transformer for language -> a function that does what
         return step(backbone, x_BTD, past, seen_BS, **how)
     return growing
 
-
 # %% ../nbs/33_generate.ipynb #d02
 def lookup(text,        # list of ids
            *,
