@@ -25,7 +25,7 @@ def attention(q_BHTK, k_BHSK, v_BHSK, mask_TS=None):   # -> (B, H, T, K)
 def mix(q_BHTK, k_BHSK, v_BHSK, *, mask=None, causal=False):   # -> (B, H, T, K)
     "Attention by torch's fused kernel, or by the formula where that is faster: short texts in bfloat16 on a processor, and one query under a compiler."
     T, S, share = q_BHTK.shape[2], k_BHSK.shape[2], q_BHTK.shape[1]//k_BHSK.shape[1]     # `share` query heads use one head of keys
-    alone = T == 1 and torch.compiler.is_compiling()        # it makes a single loop of this
+    alone = T == 1 and torch.compiler.is_compiling()        # one query's formula becomes a single loop
     if not alone and (q_BHTK.dtype != torch.bfloat16 or q_BHTK.is_cuda or S > 512):
         return scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask, is_causal=causal, enable_gqa=share > 1)
     if causal: mask = torch.ones(T, S, dtype=torch.bool, device=q_BHTK.device).tril()
