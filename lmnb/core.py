@@ -131,7 +131,7 @@ def read_json(path,   # file to read
 
 # %% ../nbs/00_core.ipynb #c023b
 def _take(file):
-    "Take the system's lock on an open file: True; False where another has it; None where there are none."
+    "Take the system's lock on a file: True; False where another has it; None where there is none."
     try:
         if os.name == "nt":
             import msvcrt
@@ -193,11 +193,10 @@ def _held(path):
 @contextmanager
 def locked(folder,   # what one process shall write; made where it is missing
            ):        # yields the folder as a Path
-    """Hold a folder for one writer as long as the block lasts.
-
-    Raises `UsageError`, one line with process, machine and since when, where another writer holds it (also one in this
-    process: take it once, where the writing begins; under torchrun only in the first process). The lock of a writer
-    that has ended, or was killed, is taken over. Readers need none. A folder that it made and that stays empty goes."""
+    "Hold a folder for one writer as long as the block lasts; raises `UsageError` where another does."
+    # The second writer may be in this process too: take the lock once, where the writing begins, and
+    # under torchrun only in the first process. The lock of a writer that has ended, or was killed, is
+    # taken over. Readers need none. A folder that was made here and stays empty goes again.
     folder = Path(folder)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
