@@ -77,7 +77,7 @@ class Budget:
 
     def spend(self, seconds):
         "Raise `OverBudget` where this process's time and the workers' are too much together."
-        if seconds + self.elsewhere > self.seconds: raise OverBudget(f"more than {self.seconds:.0f} s of processor time")
+        if seconds + self.elsewhere > self.seconds: raise OverBudget(f"more than {self.seconds:.3g} s of processor time")
 
 # %% ../nbs/05_budget.ipynb #c009
 def _send(pipe, message, data=b""):
@@ -163,6 +163,7 @@ def _told(error):
     if isinstance(error, MemoryError) or "alloc" in str(error).lower(): return "refused: it needs more memory than the limit"
     return f"cannot be read: {type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[-1][:200]}"
 
+# %% ../nbs/05_budget.ipynb #c013a
 def _limit_memory(size):
     "Where the system can, the address space is bounded: an allocation beyond it fails at once."
     try: import resource
@@ -236,6 +237,7 @@ def _end(processes):
     for process in processes:
         with contextlib.suppress(psutil.Error): process.kill()
 
+# %% ../nbs/05_budget.ipynb #c018a
 def _memory(pid):
     import psutil
     try: return psutil.Process(pid).memory_info().rss
