@@ -217,6 +217,7 @@ class DataSet:
     parts: dict         # part -> list of rows (plain dicts)
     card: str = ""      # Markdown: source, licence, split, sizes, limits
     source: str = ""    # where the rows come from, with versions
+    target: str = ""    # language of what is to be written, where it is known; "": each reference's own script decides
 
     @cached_property
     def hash(self): return stable_hash(self.parts)
@@ -332,7 +333,7 @@ def load_dataset(name:str,   # a name of `names()`, or the path of a file or fol
     parts = entry.build() if entry.folder else _cached(entry)
     made = ", ".join(f"{k} {v}" for k, v in versions(entry).items())
     source = f"{entry.source} Made with {made}." if made else entry.source
-    found = DataSet(name, entry.task, entry.languages, entry.licence, parts, source=source)
+    found = DataSet(name, entry.task, entry.languages, entry.licence, parts, source=source, target=entry.languages[-1] if entry.task == "translate" else "")
     return replace(found, card=card_of(entry, found))
 
 # %% ../nbs/10_collect.ipynb #c042
