@@ -14,7 +14,7 @@ from .core import CorruptError, InputError, LmnbError, UsageError, patch
 # %% ../nbs/05_budget.ipynb #c004
 SECONDS = 15              # of processor time that every file has
 RATIO, FREE = 100, 2**20  # times what was read that may come out of it; bytes that are always allowed
-DOCUMENTS = 100_000       # documents that every file may give
+DOCUMENTS = 50_000        # documents that every file may give, and so many pieces that cannot be used
 MEMORY = 400 << 20        # bytes that the reading of a file may take, beside the file
 
 def allowance():   # -> times the budget, 1.0 unless `LMNB_BUDGET` says otherwise
@@ -35,10 +35,10 @@ class Budget:
     "What a file has cost, at all levels of packing, and what it may."
     def __init__(self, taken=0, granted=0.):
         self.taken, self.made = taken, 0                 # bytes from outside; bytes made of them by unpacking
-        self.documents = self.characters = 0             # that came out
+        self.documents = self.bad = self.characters = 0  # that came out
         self.earned, self.granted = 0., granted          # seconds, by texts that came out; for pictures and sound, which take long
         self.waited, self.elsewhere = 0., 0.             # seconds that reading took; processor time of workers
-        self.began, self.times = time.process_time(), allowance()
+        self.began, self.times, self.look = time.process_time(), allowance(), 0.
 
     @property
     def seconds(self):
@@ -63,8 +63,10 @@ class Budget:
         self.documents += 1
         self.characters += len(text)
         if good: self.earn(text)
+        else: self.bad += 1
         self.compare(self.characters, RATIO*self.taken + FREE, f"its texts have more than {RATIO} times its size")
-        self.compare(self.documents, DOCUMENTS + self.taken, "too many documents")
+        self.compare(self.documents, DOCUMENTS + self.taken//4, "too many documents")
+        self.compare(self.bad, DOCUMENTS + self.taken//10, "too many pieces that cannot be used")
 
     def compare(self, cost, limit, what):
         "Raise `OverBudget` where a cost is beyond its limit."
@@ -73,7 +75,9 @@ class Budget:
     def wait(self, seconds):
         "Count time that reading took; the processor's clock is asked only where the wall's says that it may be too much."
         self.waited += seconds
-        if self.waited > self.seconds: self.spend(time.process_time() - self.began)
+        if self.waited < self.look or self.waited < self.seconds: return
+        self.look = self.waited + 1
+        self.spend(time.process_time() - self.began)
 
     def spend(self, seconds):
         "Raise `OverBudget` where this process's time and the workers' are too much together."
