@@ -763,7 +763,7 @@ def fit(folder,              # where the run shall stand
         ):                   # -> Path of the run
     "Tokenizer, model and training from names; the run's best checkpoint is then ready for use."
     data = data if isinstance(data, DataSet) else load_dataset(data)
-    if data.task != task: raise UsageError(f"{data.name} is a data set for {data.task}, not for {task}")
+    data.need(task)
     kind = changes.pop("tokenizer_kind", None)
     found, fields, recipe, default_kind, size = plan(task, model, data, **changes)
     rows = data.parts["train"]
@@ -772,5 +772,5 @@ def fit(folder,              # where the run shall stand
     config = Config(
         task=TaskConfig(name=task, labels=labels, languages=list(data.languages), **fields),
         model=preset(model, task=task, vocab_size=tokenizer.vocab_size, outputs=len(labels) if len(labels) > 2 else 1, **(model_changes or {})),
-        preset=model, data={"name": data.name, "hash": data.hash, "licence": data.licence}, training=recipe.model_dump())
+        preset=model, data=data.about(), training=recipe.model_dump())
     return train(folder, config, tokenizer, rows, data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score)
