@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'Data', 'Columns',
-           'PartFile', 'ROAD', 'MINUTES', 'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line',
-           'documents_of', 'report_lines', 'Rate', 'engine_options', 'run_stage', 'run_into_file', 'write_parquet',
-           'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'settings', 'data_of', 'train', 'advise', 'bench_line',
-           'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened', 'apply_to_texts',
-           'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale',
-           'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks',
-           'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'PartFile', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES', 'DEV_ROWS', 'MADE', 'common', 'Progress',
+           'clock', 'training_line', 'documents_of', 'report_lines', 'Rate', 'engine_options', 'run_stage',
+           'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'settings', 'data_of',
+           'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'opened',
+           'apply_to_texts', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer',
+           'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated',
+           'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -390,13 +390,10 @@ def table_line(row):   # -> str
     return f"  {row['name'].split('/')[-1]:28}{row['text']:>26}  {row['mark']:5}{size}{seconds}"
 
 # %% ../nbs/54_cli.ipynb #c033
-def texts_of(text:Optional[str]):   # -> list of str
-    "The argument, or the lines of standard input."
-    if text is not None: return [text]
-    if sys.stdin.isatty(): raise UsageError("give a text, or pipe lines into the command")
-    lines = [line.rstrip("\n") for line in sys.stdin.buffer.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    if not lines: raise InputError("standard input is empty: give a text")
-    return lines
+Files = Annotated[Optional[list[str]], typer.Option("--file", help="a file that is one text of many lines (- for all of standard input); may be given several times")]
+Null = Annotated[bool, typer.Option("--null", "-0", help="texts of many lines on standard input (or in --file), each closed by NUL; so are the results")]
+Jsonl = Annotated[bool, typer.Option("--jsonl", help="JSON lines on standard input (or in --file): each a string, or an object with the text")]
+Text = Annotated[Optional[str], typer.Argument(metavar="[TEXT]", help="a text; default: standard input, one text a line, one line out for each (an empty one for an empty one)")]
 
 # %% ../nbs/54_cli.ipynb #c034
 def opened(name:str, task:str):   # -> Checkpoint
@@ -410,37 +407,51 @@ def opened(name:str, task:str):   # -> Checkpoint
 # %% ../nbs/54_cli.ipynb #c035
 def apply_to_texts(name,           # of a run
                    task,           # that it must have been trained for
-                   text,           # the argument, or None for standard input
+                   text,           # the argument, or None
                    as_json,        # one JSON line per result
+                   files,          # each one text
+                   null,           # texts and results are closed by NUL
+                   jsonl,          # texts are JSON lines
                    field="text",   # what the demo calls its input
                    ):
-    "Run a checkpoint on each text and print what it gives."
+    "Run a checkpoint on each text and print what it gives: nothing for a blank line."
+    from lmnb.inputs import json_line, one_line, texts_of
     from lmnb.serve import demo, label_of
-    checkpoint = opened(name, task)
-    for one in texts_of(text):
-        result = demo(checkpoint, **{field: one})
-        if as_json: say(json.dumps({field: one, "result": result} | ({"label": label_of(checkpoint, result)} if isinstance(result, dict) else {}), ensure_ascii=False))
-        elif isinstance(result, dict):                              # what the model says stands first
-            said = label_of(checkpoint, result)
-            say("  ".join(f"{label} {p:.1%}" for label, p in sorted(result.items(), key=lambda pair: (pair[0] != said, -pair[1]))[:5]))
-        else: say(result)
+    checkpoint, whole = opened(name, task), text is not None or bool(files and not jsonl)
+    for one in texts_of(text, files=files or (), null=null, jsonl=jsonl, fields=(field, "text")):
+        blank = not one.strip() and not whole
+        result = demo(checkpoint, **{field: one}) if not blank else {} if task == "classify" else ""
+        said = {"label": None if blank else label_of(checkpoint, result)} if isinstance(result, dict) else {}
+        if as_json: say(json_line({field: one, "result": result} | said)); continue
+        if said: result = chances_line(result, said["label"])
+        say(result + "\0" if null else result if whole else one_line(result), nl=not null)
+
+def chances_line(chances,   # label -> probability
+                 said,      # the label that the model says
+                 ):         # -> str
+    "What the model says first, then the likeliest others."
+    return "  ".join(f"{label} {p:.1%}" for label, p in sorted(chances.items(), key=lambda pair: (pair[0] != said, -pair[1]))[:5])
 
 # %% ../nbs/54_cli.ipynb #c036
 @app.command()
-def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Argument(metavar="[TEXT]")] = None,
+def generate(checkpoint: Checkpoint_, prompt: Text = None, files: Files = None, null: Null = False, jsonl: Jsonl = False,
              temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0, repetition: float = 1.0, seed: int = 0,
              most: Annotated[int, typer.Option(min=1, max=100_000, help="tokens to write")] = 200,
              precision: Annotated[str, typer.Option(help="of the weights: fp32, bf16 (fast for many texts), int8 (fast for one)")] = "fp32",
              compile: Annotated[bool, typer.Option("--compile", help="compile the step first: 10 to 30 s, pays for many thousand tokens (a Transformer)")] = False,
              guess: Annotated[bool, typer.Option("--guess", help="guess ahead: the same greedy text, sooner where it repeats itself (a Transformer, with --temperature 0)")] = False, as_json: Json = False):
-    "Go on with a text."
+    "Go on with a text; many lines go in with --file, --null or --jsonl."
     from lmnb.generate import Sampling
+    from lmnb.inputs import json_line, one_line, texts_of
     from lmnb.serve import demo_stream
     found = opened(checkpoint, "lm")
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition, seed=seed)
-    for one in texts_of(prompt):
-        stream = demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision, compile=compile, guess=guess)
-        if as_json: say(json.dumps({"prompt": one, "result": "".join(stream)}, ensure_ascii=False)); continue
+    whole = prompt is not None or bool(files and not jsonl)
+    for one in texts_of(prompt, files=files or (), null=null, jsonl=jsonl, fields=("prompt", "text")):
+        blank = not one.strip() and not whole
+        stream = [] if blank else demo_stream(found, prompt=one, sampling=sampling, most=most, precision=precision, compile=compile, guess=guess)
+        if as_json: say(json_line({"prompt": one, "result": "".join(stream)})); continue
+        if blank or null or not whole: text = "" if blank else one + "".join(stream); say(text + "\0" if null else one_line(text), nl=not null); continue
         pieces = iter(stream)
         say(one + next(pieces, ""), nl=False)             # what cannot be is said before anything is written
         for piece in pieces: say(piece, nl=False)
@@ -448,34 +459,41 @@ def generate(checkpoint: Checkpoint_, prompt: Annotated[Optional[str], typer.Arg
 
 # %% ../nbs/54_cli.ipynb #c037
 @app.command()
-def translate(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
+def translate(checkpoint: Checkpoint_, text: Text = None, files: Files = None, null: Null = False, jsonl: Jsonl = False, as_json: Json = False):
     "Translate a text."
-    apply_to_texts(checkpoint, "translate", text, as_json)
+    apply_to_texts(checkpoint, "translate", text, as_json, files, null, jsonl)
 
 @app.command()
-def classify(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
+def classify(checkpoint: Checkpoint_, text: Text = None, files: Files = None, null: Null = False, jsonl: Jsonl = False, as_json: Json = False):
     "Sentiment, topic, or whatever the labels are: the probabilities of a text."
-    apply_to_texts(checkpoint, "classify", text, as_json)
+    apply_to_texts(checkpoint, "classify", text, as_json, files, null, jsonl)
 
 @app.command()
-def summarize(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
-    "Say a text in one line."
-    apply_to_texts(checkpoint, "summarize", text, as_json)
+def summarize(checkpoint: Checkpoint_, text: Text = None, files: Files = None, null: Null = False, jsonl: Jsonl = False, as_json: Json = False):
+    "Say a text in one line; many lines go in with --file, --null or --jsonl."
+    apply_to_texts(checkpoint, "summarize", text, as_json, files, null, jsonl)
 
 @app.command()
-def chat(checkpoint: Checkpoint_, text: Optional[str] = typer.Argument(None), as_json: Json = False):
+def chat(checkpoint: Checkpoint_, text: Text = None, files: Files = None, null: Null = False, jsonl: Jsonl = False, as_json: Json = False):
     "Answer a message."
-    apply_to_texts(checkpoint, "chat", text, as_json, "message")
+    apply_to_texts(checkpoint, "chat", text, as_json, files, null, jsonl, "message")
 
 # %% ../nbs/54_cli.ipynb #c038
 @app.command()
-def answer(checkpoint: Checkpoint_, question: str, passage: Annotated[Optional[str], typer.Option(help="the passage, or a file with it; default: standard input")] = None, as_json: Json = False):
-    "Find the answer to a question in a passage."
+def answer(checkpoint: Checkpoint_, question: str,
+           passage: Annotated[Optional[str], typer.Option(help="the passage, or the name of a file with it; default: all of standard input")] = None,
+           passage_text: Annotated[Optional[str], typer.Option("--passage-text", help="the passage itself, whatever it looks like")] = None,
+           file: Annotated[Optional[str], typer.Option("--file", help="a file with the passage (- for standard input)")] = None, as_json: Json = False):
+    "Find the answer to a question in a passage; places count the characters of the passage as it was given."
+    from lmnb.inputs import argument, file_text, json_line, one_line, passage_of
     from lmnb.serve import demo
+    if sum(given is not None for given in (passage, passage_text, file)) > 1: raise UsageError("give one of --passage, --passage-text and --file")
+    if passage is passage_text is file is None and sys.stdin.isatty(): raise UsageError("give the passage: with --passage, --file, or on standard input")
     found = opened(checkpoint, "answer")
-    if passage is not None and len(passage) < 500 and Path(passage).is_file(): passage = Path(passage).read_text(encoding="utf-8")
-    result = demo(found, question=question, passage=passage if passage is not None else "\n".join(texts_of(None)))
-    say(json.dumps(result, ensure_ascii=False) if as_json else f"{result['text']}  ({result['probability']:.0%})")
+    if passage is not None: text = passage_of(passage)
+    else: text = file_text(file or "-") if passage_text is None else argument(passage_text)
+    result = demo(found, question=argument(question), passage=text)
+    say(json_line(result) if as_json else f"{one_line(result['text'])}  ({result['probability']:.0%})")
 
 # %% ../nbs/54_cli.ipynb #c039
 @app.command()
@@ -617,13 +635,19 @@ def shipped(name:str):   # "app.py" or "nbs" -> Path
 
 # %% ../nbs/54_cli.ipynb #c049
 @app.command("app")
-def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
+def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501,
+         host: Annotated[Optional[list[str]], typer.Option(help="a further name by which it is reached, such as that of a proxy of yours; may be given several times")] = None,
+         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The dashboard, in the browser."
-    import threading, webbrowser
-    command = [sys.executable, "-m", "streamlit", "run", str(shipped("app.py")), "--server.address", "localhost", "--server.port", str(port),
-               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal", "--theme.primaryColor", "#0072B2"]
-    if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
-    raise typer.Exit(subprocess.call(command))
+    import socket, threading, webbrowser
+    from lmnb.door import dashboard
+    with socket.socket() as trial:
+        if not trial.connect_ex(("localhost", port)): raise UsageError(f"port {port} is in use: stop what runs there, or name another with --port")
+    if not no_open:
+        opener = threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"])
+        opener.daemon = True
+        opener.start()
+    dashboard(shipped("app.py"), port, hosts=host or ())
 
 # %% ../nbs/54_cli.ipynb #c050
 def copy_notebooks(source, target):   # -> (copied, kept): names

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['DATASETS', 'LANGUAGES', 'OURS', 'NOTES', 'SKIP', 'DEFS', 'PYTHON', 'CHAPTERS', 'PACK', 'OWN', 'NANO',
-           'guess_language', 'language_tag', 'Document', 'document_of', 'own_path', 'shown', 'files_of', 'read',
-           'file_bytes', 'write_documents', 'read_documents', 'DataSet', 'share', 'split', 'folds', 'Entry', 'dataset',
-           'names', 'versions', 'load_dataset', 'card_of', 'library_docs', 'without_repeats', 'chapter_of', 'distinct',
-           'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs', 'unit_pairs', 'time_pairs',
-           'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words', 'answer_row', 'answer_rows',
-           'hold_out', 'public_text', 'members_text', 'own_paths', 'own_name', 'own_dataset']
+           'guess_language', 'language_tag', 'Document', 'document_of', 'own_path', 'shown', 'files_of', 'documents_in',
+           'spooled', 'read', 'file_bytes', 'write_documents', 'read_documents', 'DataSet', 'share', 'split', 'folds',
+           'Entry', 'dataset', 'names', 'versions', 'load_dataset', 'card_of', 'library_docs', 'without_repeats',
+           'chapter_of', 'distinct', 'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs',
+           'unit_pairs', 'time_pairs', 'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words',
+           'answer_row', 'answer_rows', 'hold_out', 'public_text', 'members_text', 'own_paths', 'own_name',
+           'own_dataset']
 
 # %% ../nbs/10_collect.ipynb #c003
-import ast, difflib, gzip, io, itertools, json, os, platform, random, re, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
+import ast, difflib, gzip, io, itertools, json, os, platform, random, re, shutil, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -22,8 +23,9 @@ from pathlib import Path
 
 from .core import (CorruptError, InputError, UsageError, asset, data_dir, home, read_json, sha256_file, sha256_text,
                        stable_hash, write_atomic)
-from .own import COLUMNS, asked_columns, found_in, parts_of, stem_of, tongue
-from .formats import decode, form_of, parts, rows_of
+from .formats import decode, form_of, rows_of
+from .own import COLUMNS, Reads, asked_columns, found_in, parts_of, stem_of
+from .reader import bounded, head_at, kind_at, lines_at, rows_at
 from .web import HAN, mostly_han
 
 DATASETS = {}   # name -> Entry: the registry, filled below
@@ -126,19 +128,31 @@ def _open(path):
     try: return open(path, "rb", buffering=2**20)
     except OSError as error: raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
 
-def _documents(file, name, kind=None, **notes):
-    "The documents of an open file or of bytes."
-    for text, meta in parts(file, name, kind=kind): yield document_of(text, {**meta, **notes}, name)
+def documents_in(data,           # path of a file, or bytes
+                 name:str,       # its name
+                 kind:str=None,  # what it is, to overrule what the bytes say
+                 **notes):       # -> iterator of Document; the notes are added to each
+    "The documents of one file, read within its budget."
+    for text, meta in bounded(data, name, kind=kind): yield document_of(text, {**meta, **notes}, name)
+
+def spooled(file,   # open for reading bytes, such as standard input
+            name:str,       # its name
+            kind:str=None,  # as for `documents_in`
+            **notes):       # as for `documents_in` -> iterator of Document
+    "The documents of what can be read only once: copied into a file first, so that a worker can read it."
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)/"copy"
+        with open(copy, "wb") as written: shutil.copyfileobj(file, written, 2**20)
+        yield from documents_in(copy, name, kind, **notes)
 
 def _of_files(source, form):
-    for path in files_of(source):
-        with _open(path) as file: yield from _documents(file, shown(path), form)
+    for path in files_of(source): yield from documents_in(path, shown(path), form)
 
 def _of_address(url, form, options):
     "What an address gives, with its licence and date where the page says them."
     from lmnb.web import fetch
     data, notes = fetch(url, **options)
-    for text, meta in parts(data, notes["url"], kind=form, declared=notes.get("charset")):
+    for text, meta in bounded(data, notes["url"], kind=form, declared=notes.get("charset")):
         yield document_of(text, {**{key: notes[key] for key in ("url", "modified", "fetched") if key in notes}, **meta}, url)
 
 # %% ../nbs/10_collect.ipynb #c020
@@ -156,7 +170,7 @@ def read(source:str,       # a file, a folder, a glob, "-" for standard input, a
     if not usable: raise InputError(f"{source} holds no usable text ({reason}): give a file with text in it")
 
 def _opened(source, form, web):
-    if source == "-": return _documents(sys.stdin.buffer, "stdin", form)
+    if source == "-": return spooled(sys.stdin.buffer, "stdin", form)
     if re.match(r"https?://", source, re.I): return _of_address(source, form, web)
     if source.startswith("hf:"): return _of_hub(source[3:])
     if source in DATASETS and not Path(source).exists(): return load_dataset(source).documents()
@@ -174,7 +188,7 @@ def _of_hub(name):
         files = sorted(disk.glob(f"datasets/{name}@refs%2Fconvert%2Fparquet/**/*.parquet"))
         if not files: raise InputError(f"hf:{name} has no Parquet files: download it and give the file")
         for path in files:
-            with disk.open(path) as file: yield from _documents(file, f"hf:{path}", licence=str(card.get("license", "not stated")))
+            with disk.open(path) as file: yield from spooled(file, f"hf:{path}", licence=str(card.get("license", "not stated")))
     except (HfHubHTTPError, OfflineModeIsEnabled, HTTPError, OSError, ValueError) as error:
         raise InputError(f"hf:{name} cannot be read ({type(error).__name__}): it needs the network and the name of a public data set; offline, give a file") from error
 
@@ -218,6 +232,7 @@ class DataSet:
     parts: dict         # part -> list of rows (plain dicts)
     card: str = ""      # Markdown: source, licence, split, sizes, limits
     source: str = ""    # where the rows come from, with versions
+    target: str = ""    # language of what is to be written, where it is known; "": each reference's own script decides
     notes: tuple = ()   # lines that whoever uses it must be told
     facts: dict = field(default_factory=dict)   # of a reader's own data, as text: how it was read, how many rows were used
 
@@ -352,7 +367,7 @@ def load_dataset(name,            # a name of `names()`, or the path of a file o
     made = ", ".join(f"{k} {v}" for k, v in versions(entry).items())
     source = f"{entry.source} Made with {made}." if made else entry.source
     here = (f"{name}: the data set of lmnb is taken; your own file or folder of this name is ./{name}",) if Path(name).exists() else ()
-    found = DataSet(name, entry.task, entry.languages, entry.licence, parts, source=source, notes=here)
+    found = DataSet(name, entry.task, entry.languages, entry.licence, parts, source=source, notes=here, target=entry.languages[-1] if entry.task == "translate" else "")
     return replace(found, card=card_of(entry, found))
 
 # %% ../nbs/10_collect.ipynb #c042
@@ -893,20 +908,20 @@ def own_dataset(source,             # a file or folder, several with commas, or 
                 ):                  # -> DataSet
     "A data set from a reader's own files; raises `InputError` where it fits no task or is too small to be divided."
     paths, wanted = own_paths(source), asked_columns(columns) if columns else None
-    name = ", ".join(map(shown, paths))
-    found = found_in(paths, task=task, columns=wanted, read=read)
+    name, reads = ", ".join(map(shown, paths)), Reads(kind_at, head_at, rows_at, lines_at, read, guess_language)
+    found = found_in(paths, reads, task=task, columns=wanted)
     given = {part: own_paths(files) for part, files in (("dev", dev), ("test", test)) if files}
     for part, files in given.items():
         found.forget(part)
-        more = found_in(files, task=found.task, columns=wanted, read=read)
+        more = found_in(files, reads, task=found.task, columns=wanted)
         found.with_(more.only(part))
     parts, notes = parts_of(found, name=name)
     rows = [row for some in parts.values() for row in some]
     tongues = {row["language"] for row in rows}
-    if found.task == "translate": tongues |= {tongue(" ".join(row["target"] for row in rows[:200]))}
-    languages = tuple(sorted(tongues, key=lambda code: (code == tongue(" ".join(row["target"] for row in rows[:200])), code) if found.task == "translate" else code))
+    if found.task == "translate": tongues |= {guess_language(" ".join(row["target"] for row in rows[:200]))}
+    languages = tuple(sorted(tongues, key=lambda code: (code == guess_language(" ".join(row["target"] for row in rows[:200])), code) if found.task == "translate" else code))
     facts = {"rows": found.counts(), "columns": found.how, "source": name}
     sizes = ", ".join(f"{part} {len(some):,}" for part, some in parts.items())
     notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}", *notes)
     card = f"# {own_name(paths)}\n\nYour own data, from {name}, read for {found.task} ({found.how}). {found.counts().capitalize()}; {found.left.total():,} unusable ones left out. {sizes} rows.\n" + "".join(f"\n{note}.\n" for note in notes[1:])
-    return DataSet(own_name(paths + [path for some in given.values() for path in some]), found.task, languages, "your own", parts, card, name, notes, facts)
+    return DataSet(own_name(paths + [path for some in given.values() for path in some]), found.task, languages, "your own", parts, card, name, notes=notes, facts=facts)

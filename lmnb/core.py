@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['LmnbError', 'UsageError', 'InputError', 'CorruptError', 'NonFiniteError', 'Interrupted', 'patch', 'home', 'data_dir',
            'asset', 'need', 'seed_all', 'pick_device', 'need_compiler', 'sha256_text', 'sha256_file', 'stable_hash',
-           'write_atomic', 'read_json']
+           'write_atomic', 'naming', 'read_json', 'locked']
 
 # %% ../nbs/00_core.ipynb #c002
-import hashlib, importlib, json, os, random, shutil, sys, tempfile
+import errno, hashlib, importlib, json, os, platform, random, shutil, sys, tempfile, time
+from contextlib import contextmanager
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #c005
@@ -103,11 +104,21 @@ def write_atomic(path,          # where the file shall stand
     data = content.encode("utf-8") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             file.write(data); file.flush(); os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+@contextmanager
+def naming(path,   # the file that is being written
+           ):
+    "Around writing: an error that names no file, such as that of a full disk, names this one."
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
         raise
 
 def read_json(path,   # file to read
@@ -117,3 +128,87 @@ def read_json(path,   # file to read
     except FileNotFoundError as error: raise InputError(f"{path} is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptError(f"{path} is not readable JSON: {str(error)[:80]}") from error
+
+# %% ../nbs/00_core.ipynb #c023b
+def _take(file):
+    "Take the system's lock on a file: True; False where another has it; None where there is none."
+    try:
+        if os.name == "nt":
+            import msvcrt
+            file.seek(2**30)      # far behind the text, which can still be read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            return None
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        raise
+    return True
+
+def _owner(file):
+    "What a lock file says of its owner; nothing where it is empty or not ours."
+    file.seek(0)
+    try:
+        owner = json.loads(file.read(1000))
+        return {name: owner[name] for name in ("pid", "host", "since", "started")}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+def _lives(owner):
+    "Is this a process of this machine that is still there, and not another with the same number?"
+    import psutil
+    try:
+        there = psutil.Process(owner["pid"]).create_time()
+        return owner["host"] == platform.node() and abs(there - owner["started"]) < 1
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+# %% ../nbs/00_core.ipynb #c023c
+def _held(path):
+    "The lock file, open and held by this process; raises `UsageError` where another holds it."
+    import psutil
+    file = open(path, "a+", encoding="utf-8", errors="replace")
+    taken, owner = _take(file), _owner(file)
+    if taken is False or taken is None and _lives(owner):
+        file.close()
+        who = "process {pid} on {host}, since {since}".format(**owner) if owner else "another process"
+        raise UsageError(f"{path.parent} is being written by {who}: wait until that has ended, or name another place")
+    try:
+        current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        current = False
+    if not current:               # its last owner took the file away a moment ago
+        file.close()
+        return _held(path)
+    file.truncate(0)
+    me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    file.write(json.dumps(me | {"started": psutil.Process().create_time()}))
+    file.flush()
+    return file
+
+# %% ../nbs/00_core.ipynb #c023d
+@contextmanager
+def locked(folder,   # what one process shall write; made where it is missing
+           ):        # yields the folder as a Path
+    "Hold a folder for one writer as long as the block lasts; raises `UsageError` where another does."
+    # The second writer may be in this process too: take the lock once, where the writing begins, and
+    # under torchrun only in the first process. The lock of a writer that has ended, or was killed, is
+    # taken over. Readers need none. A folder that was made here and stays empty goes again.
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder/".lock"
+    with naming(path):
+        file = _held(path)
+    try:
+        yield folder
+    finally:
+        if os.name != "nt":       # there an open file cannot be taken away; it stays, and says nothing
+            path.unlink(missing_ok=True)
+        file.truncate(0)
+        file.close()
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -78,7 +78,7 @@ def test_what_is_left_out_is_counted_with_reasons(tmp_path):
     data = load_dataset(path)
     assert counts(data) == (60, 67) and size(data) == 60
     for reason in ("no text (2)", "no label (2)", "several labels (1)", "half a character (1)", "not JSON"): assert reason in data.notes[0]
-    assert data.facts["rows"] in data.notes[0] and data.about()["rows"] == data.facts["rows"] and data.facts["rows"][1:] in data.card
+    assert data.facts["rows"] in data.notes[0] and data.about()["rows"] == data.facts["rows"] and "7 unusable" in data.card
 
 
 @pytest.mark.parametrize("columns,task", [(("Review", "Sentiment"), "classify"), (("评论", "标签"), "classify"), (("sentence", "CATEGORY"), "classify"), (("src", "tgt"), "translate"), (("en", "zh"), "translate"),
