@@ -59,6 +59,7 @@ SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"
 BEFORE, AFTER = {"den": "/", "sup": "^", "sub": "_", "rt": "("}, {"rt": ")"}   # around parts of a formula, and around how a character is read
 BOXES = frozenset(("txbxContent", "txBody"))
 
+# %% ../nbs/04_office.ipynb #c009a
 def _runs(node, text, boxes):
     "Add the text within a node to `text`, and the lines of text boxes to `boxes`."
     for child in _reading_order(node):
@@ -80,6 +81,7 @@ def _runs(node, text, boxes):
             _runs(child, text, boxes)
             text.append(AFTER.get(name, ""))
 
+# %% ../nbs/04_office.ipynb #c009b
 def _reading_order(node):
     "The children; a character stands before how it is read."
     return reversed(node) if _local(node) == "ruby" else node
@@ -117,6 +119,7 @@ def _lines(node):
             lines += _lines(child)
     return lines + [held]*bool(held) + waiting
 
+# %% ../nbs/04_office.ipynb #c010a
 def _says(lines): return any(line.strip() for line in lines)
 
 def _joins(paragraph):
@@ -135,6 +138,7 @@ def _rows(table):
             lines += [line for cell in cells for line in cell]
     return lines
 
+# %% ../nbs/04_office.ipynb #c012a
 def _each(node, name):
     "The rows of a table or the cells of a row, those in a content control too; deleted ones are left out."
     for child in node:
@@ -154,6 +158,7 @@ def _related(names, path):
         if link.get("TargetMode") != "External" and (found := names.find(target, path)):
             yield kind.rpartition("/")[2], found
 
+# %% ../nbs/04_office.ipynb #c014a
 def _notes(tree, root):
     "The lines of footnotes, endnotes or comments; not those whose mark was deleted, nor the line that parts them from the text."
     kind = _local(root)[:-1]                                 # footnotes: footnote
@@ -186,6 +191,7 @@ def word_text(packed,   # an opened zip (zipfile.ZipFile) that holds a Word docu
     embedded = [name for kind, name in _related(names, path) if kind in ("aFChunk", "subDocument")]
     return text, _facts(names, start.get("core-properties")), embedded
 
+# %% ../nbs/04_office.ipynb #c015a
 def _elsewhere(tree, kind, root):
     lines = _notes(tree, root) if kind in ("footnotes", "endnotes", "comments") else _lines(root)
     return "\n".join(line for line in lines if line.strip())
@@ -214,6 +220,7 @@ def _listed(names):
     pages = [node.get("href") or "" for node in items.values() if "html" in (node.get("media-type") or "") and "nav" not in (node.get("properties") or "").split()]
     return [(href, True) for href in spine] + [(href, False) for href in pages], package, book
 
+# %% ../nbs/04_office.ipynb #c018a
 def _locked(names):
     "The files that only their shop's reader can open."
     path = names.find("META-INF/encryption.xml")
@@ -247,6 +254,7 @@ def chapters(packed,      # an opened zip (zipfile.ZipFile) that holds an e-book
         if in_spine or not reason:
             yield text, {**facts, "chapter": number}, reason and f"chapter {number}: {reason}"
 
+# %% ../nbs/04_office.ipynb #c019a
 def _said(book):
     "What the package says about the book."
     wanted = {"title": "title", "creator": "author", "language": "language", "rights": "licence"}
