@@ -9,8 +9,8 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'settings', 'data_of',
            'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'opened',
            'apply_to_texts', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer',
-           'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated',
-           'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart',
+           'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -497,11 +497,21 @@ def answer(checkpoint: Checkpoint_, question: str,
     say(json_line(result) if as_json else f"{one_line(result['text'])}  ({result['probability']:.0%})")
 
 # %% ../nbs/54_cli.ipynb #c039
+def topic_texts(source:str):   # -> list of texts, note or None
+    "The documents of a source; the lines of a single text of many short lines, such as titles."
+    found = [doc.text for doc in documents_of(source)]
+    lines = [line.strip() for line in found[0].split("\n") if line.strip()] if len(found) == 1 else []
+    if len(lines) < 20 or sum(map(len, lines)) > 200*len(lines):
+        return found, None
+    return lines, f"{source} is one text of {len(lines):,} short lines: each line is taken as a document"
+
 @app.command()
 def topics(source: str, number: Annotated[int, typer.Option(min=2, max=200, help="how many topics")] = 10, as_json: Json = False):
     "What a collection of documents is about: topics without labels."
     from lmnb.apps.topics import topic_words
-    found = topic_words([doc.text for doc in documents_of(source)], number)
+    texts, note = topic_texts(source)
+    if note: say(note, err=True)
+    found = topic_words(texts, number)
     for place, names in enumerate(found):
         say(json.dumps({"topic": place + 1, "words": list(names)}, ensure_ascii=False) if as_json else f"{place + 1:3}  {', '.join(map(str, names))}")
 
