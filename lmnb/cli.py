@@ -6,10 +6,11 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'settings', 'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison',
-           'table_line', 'texts_of', 'opened', 'apply_to_texts', 'generate', 'translate', 'classify', 'summarize',
-           'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale', 'finished', 'do_job', 'quickstart',
-           'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'tokenize', 'settings', 'large_text', 'Preparing', 'run_folder', 'train', 'advise', 'bench_line', 'bench',
+           'evaluate', 'compare', 'comparison', 'table_line', 'texts_of', 'opened', 'apply_to_texts', 'generate',
+           'translate', 'classify', 'summarize', 'chat', 'answer', 'topics', 'jobs_of', 'prepared', 'stale', 'finished',
+           'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size',
+           'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -246,6 +247,49 @@ def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or Mod
     return recipe, shape
 
 
+# %% ../nbs/54_cli.ipynb #c026a
+def large_text(data, kind, vocab_size, progress):   # of `train`: --data, --tokenizer, --vocab-size; Progress -> LargeText or None
+    "A text that is too large for memory, or a folder of ids; says what of it is held out."
+    from lmnb.large import is_tokens, large_data
+    if is_tokens(data) and (kind or vocab_size):
+        raise UsageError(f"{data} holds ids and the tokenizer that made them: leave out --tokenizer and --vocab-size")
+    found = large_data(data, kind=kind, vocab_size=vocab_size, on_step=Preparing(progress))
+    progress.clear()
+    if found:
+        progress.line(found.card.split("\n\n")[1].strip())
+    return found
+
+
+class Preparing:
+    "Progress of a preparation: what is done, megabytes per second, time left."
+    says = {"check": "checking", "learn": "learning the tokenizer", "encode": "turning text into ids"}
+
+    def __init__(self, progress):
+        self.progress, self.stage = progress, None
+        self.began = self.last = time.monotonic()
+
+    def __call__(self, facts):
+        done, size, now = facts["bytes"], facts["of_bytes"], time.monotonic()
+        if facts["stage"] != self.stage:
+            self.stage, self.began = facts["stage"], self.last
+        self.last = now
+        rate = done/max(now - self.began, 1e-6)
+        left = f", {clock((size - done)/rate)} left" if 0 < done < size else ""
+        self.progress.update(f"preparing, {self.says[self.stage]}: {done/1e6:,.0f} of {size/1e6:,.0f} MB, {rate/1e6:.1f} MB/s{left}")
+
+
+def run_folder(data, model, name, out, progress):   # of `train`: data set's name, --model, --name, --out; Progress -> Path
+    "Where a run shall stand; says so where the dashboard will not find it."
+    from lmnb.serve import runs_dir
+    if name and out:
+        raise UsageError("--name puts the run beside the others, --out anywhere: give one of them")
+    if name is not None and (not name.strip() or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable()):
+        raise UsageError(f"--name {name!r}: give a plain name, without / and the like")
+    folder = Path(out or runs_dir()/data/(name or model))
+    if folder.resolve().parent.parent != runs_dir().resolve():
+        progress.line(f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look")
+    return folder
+
 # %% ../nbs/54_cli.ipynb #c026
 @app.command()
 def train(data: Annotated[str, typer.Option(help="name of a data set, or a file or folder of your own")],
@@ -267,26 +311,32 @@ def train(data: Annotated[str, typer.Option(help="name of a data set, or a file 
           board: Annotated[bool, typer.Option("--tensorboard", help="also write files for TensorBoard (lmnb[tensorboard])")] = False,
           more: Annotated[Optional[list[str]], typer.Option("--set", help="any other choice by its name in chapters 20 and 32, such as optimizer=muon, precision=fp32, layers=4; may be given several times")] = None,
           out: Out = None,
+          name: Annotated[Optional[str], typer.Option(help="of the run, beside others of this data; default: the model's name")] = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
     from lmnb.collect import load_dataset
     from lmnb.serve import evaluate_run, runs_dir
     from lmnb.generate import sample_of
-    from lmnb.train import fit, hooks, tensorboard
+    from lmnb.train import ending, fit, hooks, tensorboard
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     recipe, shape = settings(more or [])
-    found, progress, began = load_dataset(data), Progress(), time.monotonic()
-    folder = out or runs_dir()/found.name/model
+    progress, began = Progress(), time.monotonic()
+    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+        found = large_text(data, tokenizer, vocab_size, progress) or load_dataset(data)
+    if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
+    folder = run_folder(found.name, model, name, out, progress)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
                  threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
     if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
     recipe = given | recipe
-    fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
-        on_step=lambda facts: progress.update(training_line(model, facts, began)),
-        on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
+    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+        fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
+            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
+            on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
-    for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
+    with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {data}"):
+        for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 
 # %% ../nbs/54_cli.ipynb #c027
