@@ -90,10 +90,10 @@ def probability(checkpoint,      # of a chat model
 
 # %% ../../nbs/45_apps.chat.ipynb #c020
 def scored(said, rows, data):   # answers, rows -> (list of Score, 100 or 0 per row)
-    "Exact match and chrF, then both for each language apart."
+    "Exact match and chrF, then both for each language of the messages apart; an answer is read as its own script asks."
     languages, wanted = [row.get("language", data.languages[0]) for row in rows], [row["answer"] for row in rows]
-    scores = by_language(lambda a, b, codes: [exact_match(a, b, codes), chrf_score(a, b)], said, wanted, languages)
-    return scores, [exact_match([a], [b], code, samples=2).value for a, b, code in zip(said, wanted, languages)]
+    scores = by_language(lambda a, b, codes: [exact_match(a, b), chrf_score(a, b)], said, wanted, languages)
+    return scores, [exact_match([a], [b], samples=2).value for a, b in zip(said, wanted)]
 
 def evaluate(checkpoint,           # of a chat model
              data:DataSet,         # of messages and answers

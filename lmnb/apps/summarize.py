@@ -29,7 +29,7 @@ def summarize(checkpoint,             # of a summarizer
     return [tidy(text) for text in rewrite(checkpoint, task, rows, sampling=Sampling(temperature=0, repetition=repetition), most=most)]
 
 # %% ../../nbs/44_apps.summarize.ipynb #c010
-def scored(said, rows, language):   # summaries, rows -> (list of Score: rougeL, rouge1, rouge2; ROUGE-L of each)
+def scored(said, rows, language=None):   # summaries, rows, their language if it is known -> (list of Score: rougeL, rouge1, rouge2; ROUGE-L of each)
     "ROUGE, and the main score of each item."
     wanted = [row["summary"] for row in rows]
     one, two, longest = rouge_scores(said, wanted, language)
@@ -44,7 +44,7 @@ def evaluate(checkpoint,           # of a summarizer
              ):                    # -> (list of Score: rougeL, rouge1, rouge2; items)
     "Summarize a part and score it; `items` is the ROUGE-L of each text."
     rows = part_rows(data, part, limit)
-    return scored(summarize(checkpoint, [row["text"] for row in rows]), rows, data.languages[0])
+    return scored(summarize(checkpoint, [row["text"] for row in rows]), rows, data.target)
 
 # %% ../../nbs/44_apps.summarize.ipynb #c012
 def baseline(data:DataSet,         # of texts with summaries
@@ -55,8 +55,8 @@ def baseline(data:DataSet,         # of texts with summaries
     "The first sentence, and the summary of the most similar text seen in training."
     rows = part_rows(data, part, limit)
     memory = NearestNeighbour().fit([row["text"] for row in data.parts["train"]], [row["summary"] for row in data.parts["train"]])
-    said = {"lead": [lead(row["text"], 1, data.languages[0]) for row in rows], "memory": memory.predict([row["text"] for row in rows])}
-    return {name: scored(texts, rows, data.languages[0]) for name, texts in said.items()}
+    said = {"lead": [lead(row["text"], 1) for row in rows], "memory": memory.predict([row["text"] for row in rows])}
+    return {name: scored(texts, rows, data.target) for name, texts in said.items()}
 
 # %% ../../nbs/44_apps.summarize.ipynb #c017
 def supported(summary:str,     # what was written

@@ -57,7 +57,7 @@ def looked_at(checkpoint,            # of a translator
     return names(source), names(target) + ["<eos>"], weights_TS.cpu()
 
 # %% ../../nbs/40_apps.translate.ipynb #c019
-def scored(said, rows, language):   # translations, rows -> (list of Score, one chrF per sentence)
+def scored(said, rows, language=None):   # translations, rows, their language if it is known -> (list of Score, one chrF per sentence)
     "chrF and BLEU, and each sentence's own chrF."
     wanted = [row["target"] for row in rows]
     items = [float(chrf(chrf_counts(hypothesis, reference))) for hypothesis, reference in zip(said, wanted)]
@@ -71,7 +71,7 @@ def evaluate(checkpoint,           # of a translator
              ):                    # -> (list of Score: chrf, bleu; items)
     "Translate a part and score it; `items` is the chrF of each sentence."
     rows = part_rows(data, part, limit)
-    return scored(translate(checkpoint, [row["source"] for row in rows]), rows, data.languages[-1])
+    return scored(translate(checkpoint, [row["source"] for row in rows]), rows, data.target)
 
 # %% ../../nbs/40_apps.translate.ipynb #c021
 def baseline(data:DataSet,         # of translations
@@ -83,7 +83,7 @@ def baseline(data:DataSet,         # of translations
     rows = part_rows(data, part, limit)
     memory = NearestNeighbour().fit([row["source"] for row in data.parts["train"]], [row["target"] for row in data.parts["train"]])
     said = {"memory": memory.predict([row["source"] for row in rows]), "copy": [row["source"] for row in rows]}
-    return {name: scored(texts, rows, data.languages[-1]) for name, texts in said.items()}
+    return {name: scored(texts, rows, data.target) for name, texts in said.items()}
 
 # %% ../../nbs/40_apps.translate.ipynb #c028
 EXAMPLES = {"en": ["Thursday, May 14, 2026", "4,250 Canadian dollars", "Mexico, Peru, and Japan", "Close all tabs",
