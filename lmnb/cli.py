@@ -636,13 +636,19 @@ def shipped(name:str):   # "app.py" or "nbs" -> Path
 
 # %% ../nbs/54_cli.ipynb #c049
 @app.command("app")
-def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501, no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
+def app_(port: Annotated[int, typer.Option(min=1, max=65_535)] = 8501,
+         host: Annotated[Optional[list[str]], typer.Option(help="a further name by which it is reached, such as that of a proxy of yours; may be given several times")] = None,
+         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The dashboard, in the browser."
-    import threading, webbrowser
-    command = [sys.executable, "-m", "streamlit", "run", str(shipped("app.py")), "--server.address", "localhost", "--server.port", str(port),
-               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal", "--theme.primaryColor", "#0072B2"]
-    if not no_open: threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"]).start()
-    raise typer.Exit(subprocess.call(command))
+    import socket, threading, webbrowser
+    from lmnb.door import dashboard
+    with socket.socket() as trial:
+        if not trial.connect_ex(("localhost", port)): raise UsageError(f"port {port} is in use: stop what runs there, or name another with --port")
+    if not no_open:
+        opener = threading.Timer(3, webbrowser.open, [f"http://localhost:{port}"])
+        opener.daemon = True
+        opener.start()
+    dashboard(shipped("app.py"), port, hosts=host or ())
 
 # %% ../nbs/54_cli.ipynb #c050
 def copy_notebooks(source, target):   # -> (copied, kept): names
