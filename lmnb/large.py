@@ -20,13 +20,13 @@ from .tokenize import Shards, encode_corpus, read_shards, train_tokenizer
 # %% ../nbs/18_large.ipynb #c005
 LARGE = 2**24    # bytes: from here on a text is kept as ids on the disk
 
-
+# %% ../nbs/18_large.ipynb #c005p
 def is_tokens(source):   # what a reader typed -> bool
     "Is this a folder of ids, whole or not? Such a folder is never read as text."
     path = own_path(source)
     return path.is_dir() and any(path.glob("ids-*.bin"))
 
-
+# %% ../nbs/18_large.ipynb #c005q
 def large_files(source,           # what a reader typed
                 least:int=LARGE,  # bytes
                 ):                # -> list of Path; empty where the source is something else
@@ -37,7 +37,7 @@ def large_files(source,           # what a reader typed
     size = sum(file.stat().st_size for file in files)
     return files if size >= least and not has_columns(files) else []
 
-
+# %% ../nbs/18_large.ipynb #c005r
 def has_columns(files):   # list of Path -> bool
     "Is this one table whose columns are for another task than going on with a text?"
     if len(files) > 1:
@@ -53,12 +53,12 @@ def has_columns(files):   # list of Path -> bool
 LEARN = 2**24         # bytes of text that the tokenizer is learned from
 VOCABULARY = 8000     # its tokens, unless told otherwise
 
-
+# %% ../nbs/18_large.ipynb #c007p
 def ids_dir():   # -> Path
     "Where the ids of large texts stand."
     return home()/"ids"
 
-
+# %% ../nbs/18_large.ipynb #c007q
 def prepared(source,            # what a reader typed
              files,             # of `large_files`
              *,
@@ -85,7 +85,7 @@ def prepared(source,            # what a reader typed
         os.replace(making/"ids", folder)
     return read_shards(folder, verify=False), False
 
-
+# %% ../nbs/18_large.ipynb #c007r
 def whole_shards(folder):   # -> Shards, or None
     "What stands there, if it is whole; what is damaged goes."
     if not folder.exists():
@@ -96,7 +96,7 @@ def whole_shards(folder):   # -> Shards, or None
         shutil.rmtree(folder)
         return None
 
-
+# %% ../nbs/18_large.ipynb #c007s
 def told(source, stage, tell):   # what is read, a name, function of (name, bytes) -> iterator of Document
     "The documents of a source, with a word on how far they have been read."
     done = 0
@@ -105,7 +105,7 @@ def told(source, stage, tell):   # what is read, a name, function of (name, byte
         done += len(doc.text.encode("utf-8", "surrogatepass"))
         tell(stage, done)
 
-
+# %% ../nbs/18_large.ipynb #c007t
 def sampled(docs,          # iterator of Document
             share:float,   # of the text; 1 and more: all
             *,
@@ -123,7 +123,7 @@ def sampled(docs,          # iterator of Document
 # %% ../nbs/18_large.ipynb #c010
 DEV, TEST, PLACES = 2**15, 2**16, 64     # ids, and the places where they stand
 
-
+# %% ../nbs/18_large.ipynb #c010p
 def spans(end_N,          # where documents end, in ids
           tokens:int,     # ids in all spans together, about
           shift:float,    # 0 to 1: where between two places
@@ -140,7 +140,7 @@ def spans(end_N,          # where documents end, in ids
         found.append((start, ends if ends - start <= 2*length else start + length))
     return found
 
-
+# %% ../nbs/18_large.ipynb #c010q
 def held_out(shards:Shards):   # -> spans of dev, spans of test
     "At most a twentieth of all ids for each; raises `InputError` where there are too few."
     end_N = np.concatenate([ends + at for ends, at in zip(shards.ends, starts_of(shards.ids))])
@@ -149,7 +149,7 @@ def held_out(shards:Shards):   # -> spans of dev, spans of test
     least = int(end_N[-1])//20
     return spans(end_N, min(DEV, least), 0.25), spans(end_N, min(TEST, least), 0.75)
 
-
+# %% ../nbs/18_large.ipynb #c010r
 def starts_of(arrays):   # -> list of int: where each begins, were they one
     "Places of arrays that follow each other."
     return np.cumsum([0, *map(len, arrays)])[:-1].tolist()
@@ -166,7 +166,7 @@ class Rest(Shards):
         for array in self.ids:
             yield from rows_between(array, tokenizer)
 
-
+# %% ../nbs/18_large.ipynb #c013p
 @dataclass(frozen=True)
 class LargeText(DataSet):
     "A data set whose training part stays on the disk, with the tokenizer that made its ids."
@@ -177,7 +177,7 @@ class LargeText(DataSet):
     def hash(self):
         return self.key
 
-
+# %% ../nbs/18_large.ipynb #c013q
 def rows_between(ids,         # array of ids
                  tokenizer,   # that made them
                  ):           # -> iterator of rows with text; where text is lost, with their ids too
@@ -201,7 +201,7 @@ def opened(folder,        # of ids, as `lmnb tokenize` or `prepared` writes it
         raise CorruptError(f"{folder} holds ids and no manifest.json: give lmnb tokenize again")
     return as_data(read_shards(folder), name)
 
-
+# %% ../nbs/18_large.ipynb #c014p
 def as_data(shards:Shards, name:str=""):   # checked, name of the data set -> LargeText
     "Shards with a part held out for development and test."
     tokenizer, starts = shards.tokenizer(), starts_of(shards.ids)
@@ -219,7 +219,7 @@ def as_data(shards:Shards, name:str=""):   # checked, name of the data set -> La
     key = stable_hash([1, sorted((file, facts["sha256"]) for file, facts in shards.manifest["files"].items())])
     return LargeText(name, "lm", languages, "your own", parts, card, str(name), tokenizer, key)
 
-
+# %% ../nbs/18_large.ipynb #c014q
 def cut(arrays, starts, start, stop):   # arrays, where each begins, two places -> list of arrays
     "What lies between two places, as views."
     found = [ids[max(0, start - at):max(0, stop - at)] for ids, at in zip(arrays, starts)]
