@@ -259,7 +259,7 @@ def large_text(data, kind, vocab_size, progress):   # of `train`: --data, --toke
         progress.line(found.card.split("\n\n")[1].strip())
     return found
 
-
+# %% ../nbs/54_cli.ipynb #c026ap
 class Preparing:
     "Progress of a preparation: what is done, megabytes per second, time left."
     says = {"check": "checking", "learn": "learning the tokenizer", "encode": "turning text into ids"}
@@ -277,7 +277,7 @@ class Preparing:
         left = f", {clock((size - done)/rate)} left" if 0 < done < size else ""
         self.progress.update(f"preparing, {self.says[self.stage]}: {done/1e6:,.0f} of {size/1e6:,.0f} MB, {rate/1e6:.1f} MB/s{left}")
 
-
+# %% ../nbs/54_cli.ipynb #c026aq
 def run_folder(data, model, name, out, progress):   # of `train`: data set's name, --model, --name, --out; Progress -> Path
     "Where a run shall stand; says so where the dashboard will not find it."
     from lmnb.serve import runs_dir

@@ -223,13 +223,15 @@ class Run:
 
 # %% ../nbs/32_train.ipynb #d110a
 @patch
-def note(self:Run, text:str):
+def note(self:Run,
+         text:str,   # a whole sentence
+         ):
     "Say what was chosen for the reader, once, and keep it in the run."
     self.notes.append(text)
     if self.on_note and self.ranks.first:
         self.on_note(text)
 
-
+# %% ../nbs/32_train.ipynb #d110ap
 @patch
 def bound_dev(self:Run):
     "Looking at the development part must not cost more than the training: a large one is sampled."
@@ -239,7 +241,7 @@ def bound_dev(self:Run):
         kind = "ids" if lm else "examples"
         self.note(f"while training, {len(self.dev):,} of the development part's {all_:,} {kind} are scored, evenly spread (dev_tokens)")
 
-
+# %% ../nbs/32_train.ipynb #d110aq
 @patch
 def time_dev(self:Run):
     "Where minutes are given, at most a fifth of them goes to looking: measured on a few, and said."
@@ -566,13 +568,13 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
 # %% ../nbs/32_train.ipynb #c031b
 STOPPED = "stopped at step {}, everything is saved: give the same command again to go on (lmnb train: with --resume)"
 
-
+# %% ../nbs/32_train.ipynb #c031bp
 def leave(run, flag):   # a Run that has been saved, a threading.Event
     "Raises `Interrupted` where the process has been asked to end."
     if flag.is_set():
         raise Interrupted(STOPPED.format(run.step))
 
-
+# %% ../nbs/32_train.ipynb #c031bq
 @contextmanager
 def ending(said:str):   # one line for the user
     "SIGINT and SIGTERM raise `Interrupted` at once: for work outside the loop, where nothing is half done."
@@ -671,7 +673,7 @@ def train(folder,                # where the run shall stand
     with run_lock(folder, resume=resume):
         return _train(folder, config, tokenizer, train_rows, dev_rows, recipe, resume=resume, on_step=on_step, on_score=on_score, device=device, on_note=on_note)
 
-
+# %% ../nbs/32_train.ipynb #c035p
 @contextmanager
 def run_lock(folder,        # of a run
              *,
@@ -683,7 +685,7 @@ def run_lock(folder,        # of a run
             raise UsageError(f"{folder} already holds a run: choose another name (lmnb train: --name), remove it, or go on with --resume")
         yield
 
-
+# %% ../nbs/32_train.ipynb #c035q
 def _train(folder, config, tokenizer, train_rows, dev_rows, recipe, *, resume, on_step, on_score, device, on_note):
     folder = Path(folder)
     run = Run(folder, config, tokenizer, train_rows, dev_rows, recipe, device=device, on_note=on_note)
@@ -854,7 +856,7 @@ def fit(folder,              # where the run shall stand
         config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes or {}, **changes)
         return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note)
 
-
+# %% ../nbs/32_train.ipynb #c043p
 def prepared_run(data:DataSet,    # to train on
                  model:str,       # name in the zoo
                  tokenizer,       # a ready one, or None
