@@ -129,6 +129,7 @@ def run_stage(name,        # of the stage
     progress.clear()
     if as_json: say(json.dumps({"stage": name, "out": str(out), **report}, ensure_ascii=False)); return
     for line in report_lines(report_of({"steps": report["steps"]})): say(line)
+    for step, ignored in report.get("ignored", {}).items(): say(f"{step} does not look at {ignored}")
     if not report["documents"]: raise InputError(f"no document is left after {name}: {out} says why")
     say(f"{report['documents']:,} documents, {report['removed']:,} removed -> {out}")
 
