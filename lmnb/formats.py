@@ -6,7 +6,7 @@
 __all__ = ['MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'TEXTS', 'BLOCK', 'LONGEST', 'WHOLE', 'DOCUMENT', 'DEPTH', 'ARC', 'PIECE',
            'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE', 'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS',
            'READERS', 'decode', 'form_of', 'sniff', 'Pieces', 'Source', 'Feed', 'bad', 'text_blocks', 'rows_of',
-           'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
+           'lines_of', 'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
 import atexit, base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
@@ -423,7 +423,7 @@ def _json_rows(source):
         yield number, offset, line if reason else value, reason
 
 # %% ../nbs/08_formats.ipynb #c050
-def _table_rows(source, kind):
+def _table_rows(source, kind, named=True):
     "CSV and TSV: (line, offset, row as a dict, None) or (line, offset, raw, reason)."
     csv.field_size_limit(2**31 - 1)
     lines, waiting, header, style = _lines(source), deque(), None, None
@@ -439,7 +439,9 @@ def _table_rows(source, kind):
             if again: waiting.extendleft(reversed(more))
             else: reason = None
         if not reason and not row: continue
-        if not reason and header is None: header = _distinct(row); continue
+        if not reason and header is None:
+            header = _distinct(row) if named else [str(i + 1) for i in range(len(row))]
+            if named: continue
         yield number, offset, text if reason else dict(zip(header, row)), reason
 
 # %% ../nbs/08_formats.ipynb #c051
@@ -480,11 +482,18 @@ def _until_closed(text, pull):
 # %% ../nbs/08_formats.ipynb #c055
 def rows_of(data,       # bytes of a file, an open file, or a Source
             kind:str,   # "jsonl", "csv" or "tsv"
+            *,
+            named:bool=True,   # a table's first line holds the columns' names; else they are "1", "2" ...
             ):          # -> iterator of (line, dict, None) or (line, raw text, reason)
     "Rows of a table, good and bad alike."
     source = data if isinstance(data, Source) else Source(data, "table")
-    for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
+    for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind, named):
         yield number, row if not reason else row if isinstance(row, str) else row.decode("utf-8", "backslashreplace"), reason
+
+def lines_of(data,   # bytes of a file, an open file, or a Source
+             ):      # -> iterator of (number, text, None) or (number, raw bytes, reason)
+    "Lines, which end at a line feed and nowhere else."
+    for number, _, line, reason in _lines(data if isinstance(data, Source) else Source(data, "lines")): yield number, line, reason
 
 # %% ../nbs/08_formats.ipynb #c056
 def _records(source, kind):

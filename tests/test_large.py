@@ -1,6 +1,5 @@
 "Text larger than memory: ids on the disk, made once, and never read as text."
 import json
-import os
 import random
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import torch
 from lmnb.batch import IdStream
 from lmnb.collect import Document
 from lmnb.core import CorruptError, InputError
-from lmnb.large import Rest, has_columns, held_out, large_data, large_files, sampled, spans
+from lmnb.large import Rest, held_out, large_data, large_files, sampled, spans
 from lmnb.task import LanguageModel, ids_of
 from lmnb.tokenize import encode_corpus, read_shards, train_tokenizer
 
@@ -89,14 +88,32 @@ def test_the_second_start_reads_no_text(tmp_path, fresh_home):
     assert not list((fresh_home/"ids").glob("*.making"))
 
 
-def test_what_is_large_and_what_is_a_table(tmp_path):
-    (tmp_path/"t.csv").write_text("text,label\n" + "a,b\n"*500)
-    (tmp_path/"t.jsonl").write_text('{"text": "a b c"}\n'*500)
-    assert large_files(tmp_path/"t.csv", 100) == [] and large_files(tmp_path/"t.jsonl", 100)
-    assert large_files(tmp_path/"t.jsonl") == [] and large_files(tmp_path/"missing.txt", 0) == []
-    (tmp_path/"q.json").write_text(json.dumps([{"passage": "a", "question": "b", "answer": "c"}]*50))
-    assert has_columns([tmp_path/"q.json"])
-    assert large_data("chat") is None
+def test_what_is_large_and_what_is_something_else(tmp_path):
+    def made(name, content):
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        (tmp_path/name).write_text(content, encoding="utf-8")
+        return tmp_path/name
+    assert large_files(made("t.csv", "text,label\n" + "a,b\n"*500), 100) == []
+    assert large_files(tmp_path/"t.csv", 100, sure=True)
+    assert large_files(made("r.jsonl", '{"review": "good", "stars": 5}\n'*500), 100) == []
+    assert large_files(made("q.json", json.dumps([{"passage": "a", "question": "b", "answer": "c"}]*50)), 100) == []
+    assert large_files(made("t.jsonl", '{"text": "a b c", "url": "u"}\n'*500), 100) and large_files(tmp_path/"t.jsonl") == []
+    assert large_files(tmp_path/"missing.txt", 0) == [] and large_data("chat") is None
+    for name in ("pos/1.txt", "pos/2.txt", "neg/1.txt", "neg/2.txt"):
+        made(name, text(50)[0]*50)
+    (tmp_path/"labels").mkdir()
+    for name in ("pos", "neg"):
+        (tmp_path/name).rename(tmp_path/"labels"/name)
+    assert large_files(tmp_path/"labels", 100) == []
+    made("pair/a.en", "a\n"*500)
+    made("pair/a.zh", "啊\n"*500)
+    assert large_files(tmp_path/"pair", 100) == []
+    made("parts/train.txt", "a\n"*500)
+    made("parts/test.txt", "b\n"*500)
+    assert large_files(tmp_path/"parts", 100) == []
+    made("books/one.txt", "a\n"*500)
+    made("books/two.md", "b\n"*500)
+    assert len(large_files(tmp_path/"books", 100)) == 2
 
 
 def test_a_sample_is_spread_over_all_documents():
@@ -134,7 +151,7 @@ def test_train_takes_the_folder_that_tokenize_wrote(tmp_path, fresh_home):
     assert lmnb("tokenize", "a.txt", "--vocab-size", 400, "--out", "tokens", cwd=tmp_path)[0] == 0
     code, out, err = lmnb("train", "--data", "tokens", "--model", "lstm-tiny", "--steps", 4, "--name", "mine", cwd=tmp_path)
     assert code == 0 and "Held out" in err and "bits_per_byte" in err, err
-    run = fresh_home/"runs"/"tokens"/"mine"
+    run = next((fresh_home/"runs").glob("tokens-*/mine"))
     assert out.strip() == str(run) and json.loads((run/"scores.json").read_text())["parts"].keys() == {"test"}
     assert lmnb("train", "--data", "tokens", "--vocab-size", 500, cwd=tmp_path)[0] == 2
     path = tmp_path/"tokens"/"ids-00000.bin"
@@ -143,4 +160,4 @@ def test_train_takes_the_folder_that_tokenize_wrote(tmp_path, fresh_home):
     assert code == 4 and "ids-00000.bin" in err and len(err.splitlines()) == 1
     (tmp_path/"tokens"/"manifest.json").unlink()
     code, _, err = lmnb("train", "--data", "tokens", cwd=tmp_path)
-    assert code == 4 and "lmnb tokenize" in err and not os.path.exists(fresh_home/"runs"/"tokens"/"lstm")
+    assert code == 4 and "lmnb tokenize" in err and [p.name for p in (fresh_home/"runs").glob("*/*")] == ["mine"]
