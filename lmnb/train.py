@@ -851,7 +851,7 @@ def fit(folder,              # where the run shall stand
         ):                   # -> Path of the run
     "Tokenizer, model and training from names; the run's best checkpoint is then ready for use."
     data = data if isinstance(data, DataSet) else load_dataset(data)
-    if data.task != task: raise UsageError(f"{data.name} is a data set for {data.task}, not for {task}")
+    data.need(task)
     with run_lock(folder, resume=resume):
         config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes or {}, **changes)
         return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note)
@@ -873,5 +873,5 @@ def prepared_run(data:DataSet,    # to train on
     config = Config(
         task=TaskConfig(name=data.task, labels=labels, languages=list(data.languages), **fields),
         model=preset(model, task=data.task, vocab_size=tokenizer.vocab_size, outputs=outputs, **model_changes),
-        preset=model, data={"name": data.name, "hash": data.hash, "licence": data.licence}, training=recipe.model_dump())
+        preset=model, data=data.about(), training=recipe.model_dump())
     return config, tokenizer, recipe
