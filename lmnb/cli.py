@@ -6,11 +6,12 @@
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'Data', 'Columns',
            'PartFile', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES', 'DEV_ROWS', 'MADE', 'common', 'Progress',
            'clock', 'training_line', 'documents_of', 'report_lines', 'Rate', 'engine_options', 'run_stage',
-           'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'settings', 'data_of',
-           'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'opened',
-           'apply_to_texts', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer',
-           'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart',
-           'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'data_of', 'settings',
+           'large_text', 'Preparing', 'run_folder', 'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare',
+           'comparison', 'table_line', 'opened', 'apply_to_texts', 'chances_line', 'generate', 'translate', 'classify',
+           'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of',
+           'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab',
+           'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -230,6 +231,21 @@ def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, wor
         say(f"{language}: {facts['bytes_per_token'] or 0:.2f} bytes and {1/(facts['tokens_per_character'] or 1):.2f} characters in a token, {facts['tokens_per_word'] or 0:.2f} tokens for a word (of {facts['documents']:,} documents)")
     say(f"{report['vocab_size']:,} tokens in the vocabulary; {report['documents']:,} documents became {report['tokens']:,} ids -> {out}")
 
+# %% ../nbs/54_cli.ipynb #c063d
+Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or folder of your own; two parallel files by two --data, or with a comma between them")]
+Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
+PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
+
+def data_of(data:list, progress, **options):   # what --data names; options of `load_dataset` -> DataSet
+    "A data set for training, after its notes have been said: how it was read, and how many rows were used."
+    from lmnb.collect import load_dataset
+    found = load_dataset(data[0] if len(data) == 1 else data, **options)
+    for note in found.notes:
+        progress.line(note)
+    if options.get("task"):
+        found.need(options["task"])
+    return found
+
 # %% ../nbs/54_cli.ipynb #c062
 def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or ModelConfig -> changes of the recipe, changes of the model
     "What `--set` says; a value is JSON, or else plain text. Raises `UsageError` for a name that is not known."
@@ -248,20 +264,50 @@ def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or Mod
     return recipe, shape
 
 
-# %% ../nbs/54_cli.ipynb #c063
-Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or folder of your own; two parallel files by two --data, or with a comma between them")]
-Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
-PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
-
-def data_of(data:list, progress, **options):   # what --data names; options of `load_dataset` -> DataSet
-    "A data set for training, after its notes have been said: how it was read, and how many rows were used."
-    from lmnb.collect import load_dataset
-    found = load_dataset(data[0] if len(data) == 1 else data, **options)
-    for note in found.notes:
-        progress.line(note)
-    if options.get("task"):
-        found.need(options["task"])
+# %% ../nbs/54_cli.ipynb #c026a
+def large_text(data, task, kind, vocab_size, progress):   # of `train`: --data, --task, --tokenizer, --vocab-size; Progress -> LargeText or None
+    "A text that is too large for memory, or a folder of ids; says what of it is held out."
+    from lmnb.collect import own_path
+    from lmnb.large import large_data
+    from lmnb.own import has_ids
+    if has_ids(own_path(data)) and (kind or vocab_size):
+        raise UsageError(f"{data} holds ids and the tokenizer that made them: leave out --tokenizer and --vocab-size")
+    found = large_data(data, kind=kind, vocab_size=vocab_size, sure=task == "lm", on_step=Preparing(progress))
+    progress.clear()
+    if found:
+        progress.line(found.card.split("\n\n")[1].strip())
     return found
+
+# %% ../nbs/54_cli.ipynb #c026ap
+class Preparing:
+    "Progress of a preparation: what is done, megabytes per second, time left."
+    says = {"check": "checking", "learn": "learning the tokenizer", "encode": "turning text into ids"}
+
+    def __init__(self, progress):
+        self.progress, self.stage = progress, None
+        self.began = self.last = time.monotonic()
+
+    def __call__(self, facts):
+        done, size, now = facts["bytes"], facts["of_bytes"], time.monotonic()
+        if facts["stage"] != self.stage:
+            self.stage, self.began = facts["stage"], self.last
+        self.last = now
+        rate = done/max(now - self.began, 1e-6)
+        left = f", {clock((size - done)/rate)} left" if 0 < done < size else ""
+        self.progress.update(f"preparing, {self.says[self.stage]}: {done/1e6:,.0f} of {size/1e6:,.0f} MB, {rate/1e6:.1f} MB/s{left}")
+
+# %% ../nbs/54_cli.ipynb #c026aq
+def run_folder(data, model, name, out, progress):   # of `train`: data set's name, --model, --name, --out; Progress -> Path
+    "Where a run shall stand; says so where the dashboard will not find it."
+    from lmnb.serve import runs_dir
+    if name and out:
+        raise UsageError("--name puts the run beside the others, --out anywhere: give one of them")
+    if name is not None and (not name.strip() or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable()):
+        raise UsageError(f"--name {name!r}: give a plain name, without / and the like")
+    folder = Path(out or runs_dir()/data/(name or model))
+    if folder.resolve().parent.parent != runs_dir().resolve():
+        progress.line(f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look")
+    return folder
 
 # %% ../nbs/54_cli.ipynb #c026
 @app.command()
@@ -285,26 +331,33 @@ def train(data: Data,
           board: Annotated[bool, typer.Option("--tensorboard", help="also write files for TensorBoard (lmnb[tensorboard])")] = False,
           more: Annotated[Optional[list[str]], typer.Option("--set", help="any other choice by its name in chapters 20 and 32, such as optimizer=muon, precision=fp32, layers=4; may be given several times")] = None,
           out: Out = None,
+          name: Annotated[Optional[str], typer.Option(help="of the run, beside others of this data; default: the model's name")] = None,
           resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False):
     "Train a model; its run appears in the dashboard."
-    from lmnb.serve import evaluate_run, runs_dir
+    from lmnb.serve import evaluate_run
     from lmnb.generate import sample_of
-    from lmnb.train import fit, hooks, tensorboard
+    from lmnb.train import ending, fit, hooks, tensorboard
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     recipe, shape = settings(more or [])
     progress, began = Progress(), time.monotonic()
-    found = data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
-    folder = out or runs_dir()/found.name/model
+    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+        plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
+        found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
+        found = found or data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+    if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
+    folder = run_folder(found.name, model, name, out, progress)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
                  threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
     if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
     recipe = given | recipe
-    fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
-        on_step=lambda facts: progress.update(training_line(model, facts, began)),
-        on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
+    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+        fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
+            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
+            on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
-    for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
+    with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)}"):
+        for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
     say(str(folder))
 
 # %% ../nbs/54_cli.ipynb #c027
