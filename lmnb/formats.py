@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'TEXTS', 'BLOCK', 'LONGEST', 'WHOLE', 'DOCUMENT', 'DEPTH', 'ARC', 'PIECE',
-           'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE', 'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS',
-           'READERS', 'decode', 'form_of', 'sniff', 'Pieces', 'Source', 'Feed', 'bad', 'text_blocks', 'rows_of',
-           'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
+           'UNCLOSED', 'SEPARATOR', 'BLANK', 'QUOTED', 'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE',
+           'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS', 'READERS', 'decode', 'form_of', 'sniff', 'Pieces',
+           'Source', 'Feed', 'bad', 'text_blocks', 'rows_of', 'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked',
+           'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
 import atexit, base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
@@ -102,7 +103,7 @@ def _sniff_text(text, hint):
     if first.startswith("{") and (value := _object(first)) is not None: return "json" if not rest.strip() and _wrapped(value) else "jsonl"
     if hint in ("jsonl", "csv", "tsv", "json"): return hint
     if re.match(r'\{\s*("|\})|\[\s*[\[{"\]\d-]', text): return "jsonl" if re.match(r"\s*\{", rest) and first.startswith("{") and first.rstrip().endswith("}") else "json"
-    table = _table_kind(text.splitlines()[:4])
+    table = _table_kind([line for line in text.splitlines()[:4] if not SEPARATOR.fullmatch(line)])
     return table or ("markdown" if hint == "markdown" else "text")
 
 # %% ../nbs/08_formats.ipynb #c017
@@ -123,7 +124,7 @@ def _wrapped(value):
 def _table_kind(lines):
     "csv or tsv where a column is called text; with tabs, where the next line has as many."
     for mark, kind in (("\t", "tsv"), (",", "csv")):
-        names, counts = lines[0].lower().replace('"', "").split(mark) if len(lines) > 1 else [], {line.count(mark) for line in lines[:2]}
+        names, counts = [name.strip(BLANK) for name in lines[0].lower().replace('"', "").split(mark)] if len(lines) > 1 else [], {line.count(mark) for line in lines[:2]}
         if len(names) > 1 and {"text", "文本", "正文", "内容"} & set(names) and (kind == "csv" or len(counts) == 1): return kind
 
 # %% ../nbs/08_formats.ipynb #c020
@@ -412,6 +413,15 @@ def _as_utf8(source):
         else: yield text.encode()
 
 # %% ../nbs/08_formats.ipynb #c049
+def _trimmed(row):
+    "A row whose names have no space around them; of two that are then the same, the second keeps its own."
+    if all(name == name.strip(BLANK) for name in row):
+        return row
+    found = {}
+    for name, value in row.items():
+        found[name if name.strip(BLANK) in found else name.strip(BLANK)] = value
+    return found
+
 def _json_rows(source):
     "JSON lines: (line, offset, object, None) or (line, offset, raw, reason)."
     for number, offset, line, reason in _lines(source):
@@ -420,48 +430,116 @@ def _json_rows(source):
             try: value = json.loads(line)
             except (ValueError, RecursionError) as error: reason = str(error)[:80]
             else: reason = None if isinstance(value, dict) else "not a JSON object"
-        yield number, offset, line if reason else value, reason
+        yield number, offset, line if reason else _trimmed(value), reason
 
 # %% ../nbs/08_formats.ipynb #c050
+UNCLOSED = "unclosed quotation mark"
+
 def _table_rows(source, kind):
     "CSV and TSV: (line, offset, row as a dict, None) or (line, offset, raw, reason)."
     csv.field_size_limit(2**31 - 1)
-    lines, waiting, header, style = _lines(source), deque(), None, None
+    lines, waiting, header, style, known = _lines(source), deque(), None, None, [set(), set()]
     pull = lambda: waiting.popleft() if waiting else next(lines, None)
     while item := pull():
         number, offset, text, reason = item
         if reason: yield item; continue
-        style = style or _style(text, kind)
-        row, reason = _cells([text], style, header)
-        if reason == "unclosed quotation mark":
+        if style is None:
+            style = _style(text, kind)
+            if SEPARATOR.fullmatch(text): continue
+        row, reason = _cells_of_line(text, style, header)
+        if _is_open(text, reason, style):
             more = _until_closed(text, pull)
-            row, again = _cells([text, *(line[2] for line in more)], style, header) if not any(line[3] for line in more) else (None, True)
-            if again: waiting.extendleft(reversed(more))
-            else: reason = None
+            found = _closed([text, *(line[2] for line in more)], style, header, known) if not any(line[3] for line in more) else None
+            if found: row, reason = found, None
+            else: waiting.extendleft(reversed(more))
         if not reason and not row: continue
         if not reason and header is None: header = _distinct(row); continue
+        if not reason: _remember(known, row)
         yield number, offset, text if reason else dict(zip(header, row)), reason
 
 # %% ../nbs/08_formats.ipynb #c051
+SEPARATOR = re.compile(r'\s*"?sep=(.)"?\s*', re.I | re.S)   # the first line of a table that Excel wrote
+BLANK = " \t\r\n\v\f\u00a0\u3000\u200b\ufeff"              # what is no part of the name of a column
+
 def _distinct(names):
-    "The names of columns; of two that are the same, the second is numbered."
+    "The names of columns, trimmed; of two that are the same, the second is numbered."
     found, seen = {}, Counter()
-    for name in names:
+    for name in (name.strip(BLANK) for name in names):
         new = name
         while new in found: seen[name] += 1; new = f"{name}_{seen[name] + 1}"
         found[new] = True
     return list(found)
 
 def _style(line, kind):
-    "TSV has no quotes; a CSV from a country with decimal commas has semicolons."
-    if kind == "tsv": return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    return {"delimiter": ";" if line.count(";") > line.count(",") else ",", "strict": True}
+    "How a table is written, from its first line: a CSV may have semicolons, tabs or bars, with a space after each."
+    said = SEPARATOR.fullmatch(line)
+    mark = said[1] if said else "\t" if kind == "tsv" else max(",;\t|", key=line.count)
+    cells = line.rstrip("\r\n").split(mark)
+    quoted = len(cells) > 1 and all(re.fullmatch(r'"[^"]*"', cell) for cell in cells)
+    if kind == "tsv" and not said and not quoted:
+        return {"delimiter": mark, "quoting": csv.QUOTE_NONE}
+    return {"delimiter": mark, "strict": True, "skipinitialspace": len(cells) > 1 and all(cell.startswith(" ") for cell in cells[1:])}
+
+# %% ../nbs/08_formats.ipynb #c051a
+def _cells_of_line(line, style, header):
+    "(cells, None) or (None, reason): a line as it stands, else in another dialect in which it fits the header."
+    row, reason = _cells([line], style, header)
+    others = []
+    if "quoting" in style:                                   # a cell of a TSV that Excel had to quote
+        if any(map(_was_quoted, row)) if row else '"' in line:
+            others.append((line, QUOTED))
+    elif reason and reason != UNCLOSED:
+        if '\\"' in line:
+            others.append((line, {**style, "escapechar": "\\", "doublequote": False}))
+        others.append((re.sub(r'"[ \t]+(?=[,;|\t\r\n]|$)', '"', line), style))
+    for other, dialect in others:
+        found, wrong = _cells([other], dialect, header)
+        if not wrong:
+            return found, None
+    return row, reason
+
+def _was_quoted(cell):
+    "Whether a cell is one that a program put in quotation marks because it holds some."
+    inner = cell[1:-1]
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
+
+QUOTED = {"delimiter": "\t", "strict": True}   # a TSV as Excel writes it
+
+# %% ../nbs/08_formats.ipynb #c051b
+def _is_open(line, reason, style):
+    "Whether a cell of this line may go on in the next one."
+    if "quoting" in style:
+        return line.count('"') % 2 == 1 and any(cell.startswith('"') for cell in line.split(style["delimiter"]))
+    return reason == UNCLOSED
+
+def _closed(lines, style, header, known):
+    "The cells of a row of several lines; None where it does not fit the header, or swallows lines that are rows."
+    row, reason = _cells(lines, QUOTED if "quoting" in style else style, header)
+    if reason or not row:
+        return None
+    mark = style["delimiter"]
+    if "quoting" in style:
+        fits = [header is not None and line.count(mark) + 1 == len(header) for line in lines]
+        return None if fits[0] and any(fits[1:]) else row
+    last = lines[0].rstrip("\r\n").rpartition(mark)[2]
+    firsts = {line.partition(mark)[0] for line in lines[1:] if mark in line}
+    whole = lines[0].count(mark) == len(header or ()) - 1 and re.fullmatch(r"\S{1,40}", last)   # in a text, a space follows a comma
+    swallowed = whole or last in (known[1] or ()) or last == row[-1] or firsts & {*(known[0] or ()), row[0]}
+    return None if header and len(header) > 1 and swallowed else row
+
+def _remember(known, row):
+    "Keep the values of the first and the last column while they look like labels: few and short."
+    for side, value in enumerate((row[0], row[-1])):
+        if known[side] is not None and value:
+            known[side].add(value)
+            if len(value) > 40 or len(known[side]) > 64:
+                known[side] = None
 
 # %% ../nbs/08_formats.ipynb #c052
 def _cells(lines, style, header):
     "(cells, None) or (None, reason)."
     try: rows = list(csv.reader(lines, **style))
-    except csv.Error as error: return None, "unclosed quotation mark" if "end of data" in str(error) else str(error)
+    except csv.Error as error: return None, UNCLOSED if "end of data" in str(error) else str(error)
     row = rows[0] if len(rows) == 1 else [] if not rows else None
     if row is None: return None, "two rows in one"
     if header and row and len(row) != len(header): return None, f"{len(row)} fields, not {len(header)}"
@@ -496,7 +574,8 @@ def _records(source, kind):
 # %% ../nbs/08_formats.ipynb #c057
 def _row(row, place, **notes):
     "A row -> (text, meta): its text, and the other columns under `row`."
-    column = next((name for name in TEXTS if isinstance(row.get(name), str)), None)
+    names = {str(name).lower(): name for name in reversed(row)}
+    column = next((names[name] for name in TEXTS if isinstance(row.get(names.get(name)), str)), None)
     text = row.get(column)
     if column is None: return bad(json.dumps(row, default=str)[:2000], f'{place}: no "text"', **notes)
     if re.search(r"[\ud800-\udfff]", text): return bad(ascii(text), f"{place}: half a character", **notes)
@@ -537,7 +616,7 @@ def _json(source):
         value, reason = _item(window)
         for row in [value] if reason else _wrapped(value) or [value]:
             if reason: yield bad(row, f"item {number}: {reason}", position_in_text=start)
-            else: yield _row(row if isinstance(row, dict) else {"text": row}, f"item {number}", item=number, **_encoding(source))
+            else: yield _row(_trimmed(row) if isinstance(row, dict) else {"text": row}, f"item {number}", item=number, **_encoding(source))
             number += 1
 
 # %% ../nbs/08_formats.ipynb #c061
@@ -581,7 +660,7 @@ def _parquet(source):
         try:
             for batch in table.iter_batches(256, row_groups=[group], columns=columns):
                 for row in batch.to_pylist():
-                    yield _counted(_row(_jsonable(row), f"row {first + done}", row_number=first + done), source)
+                    yield _counted(_row(_trimmed(_jsonable(row)), f"row {first + done}", row_number=first + done), source)
                     done += 1
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             yield bad(b"", f"row group {group}: {error}", rows=size - done, row_number=first + done)
