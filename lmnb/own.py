@@ -7,10 +7,10 @@ __all__ = ['COLUMNS', 'NAMES', 'WEAK', 'TONGUES', 'STARTS', 'PARTS', 'ENDINGS', 
            'GROUP', 'TABLES', 'LABELLED', 'LEAST', 'plain', 'match', 'languages_of', 'said', 'value_at', 'usable',
            'gold_answers', 'place_of', 'answered', 'stem_of', 'part_of', 'spoken', 'exchanges', 'dialogue_in',
            'rows_in', 'unfold', 'row_like', 'wrapped', 'shape_of', 'whole_json', 'of_line', 'Reads', 'name_like',
-           'has_header', 'guess_columns', 'dense', 'asked_columns', 'wanted', 'choose', 'real', 'Found', 'key_of',
-           'of_table', 'said_columns', 'filled', 'fate_of', 'of_pair', 'pairs_in', 'of_documents', 'files_in', 'aside',
-           'has_ids', 'of_files', 'usable_docs', 'Unread', 'tables', 'together', 'of_folder', 'found_in', 'divide',
-           'spare', 'take', 'cut', 'edge_in', 'parts_of', 'leaks', 'check_labels', 'row_parts', 'lm_parts']
+           'has_header', 'guess_columns', 'dense', 'asked_columns', 'wanted', 'choose', 'condensed', 'real', 'Found',
+           'key_of', 'of_table', 'said_columns', 'filled', 'fate_of', 'of_pair', 'pairs_in', 'of_documents', 'files_in',
+           'aside', 'has_ids', 'of_files', 'usable_docs', 'Unread', 'tables', 'together', 'of_folder', 'found_in',
+           'divide', 'spare', 'take', 'cut', 'edge_in', 'parts_of', 'leaks', 'check_labels', 'row_parts', 'lm_parts']
 
 # %% ../nbs/03_own.ipynb #o002
 import json, re
@@ -307,7 +307,7 @@ def wrapped(value:dict, lists:dict):   # an object, and those of its values that
 
 # %% ../nbs/03_own.ipynb #o022
 TABLES = ("csv", "tsv", "jsonl", "json", "parquet", "dialogues", "labelled")
-LABELLED = re.compile(r"(__label__\S+(?:[ ,]+__label__\S+)*|\d{1,2}|[A-Z]{2,8}:[a-z]+)[ \t]+(\S.*)")
+LABELLED = re.compile(r"(__label__\S+(?:[ ,]+__label__\S+)*|\d{1,2}|[A-Z]{2,8}:[a-z]+)[ \t]+(.*\S.*)")
 
 # %% ../nbs/03_own.ipynb #o022a
 def shape_of(kind:str,        # what the bytes say: "text", "json", ...
@@ -329,7 +329,7 @@ def shape_of(kind:str,        # what the bytes say: "text", "json", ...
     if tabs and often >= .95*len(lines):
         return "tsv"
     heads = [found[1] for line in lines if (found := LABELLED.fullmatch(line.strip()))]
-    return "labelled" if len(heads) == len(lines) and 1 < len(set(heads)) <= len(lines)/2 + 1 else kind
+    return "labelled" if len(heads) == len(lines) and len(set(heads)) <= len(lines)/2 + 1 and (len(set(heads)) > 1 or len(heads) >= 20) else kind
 
 # %% ../nbs/03_own.ipynb #o022b
 def whole_json(line):   # -> bool
@@ -370,7 +370,8 @@ class Reads:
 # %% ../nbs/03_own.ipynb #o025
 def name_like(row):   # the first row, as values -> bool
     "Could these be names of columns: short words, none twice?"
-    return len(set(row)) == len(row) and all(re.fullmatch(r"\s*[^\W\d][\w ()/.-]{0,30}", value) and not re.search(r"\w[.]$", value) for value in row)
+    alike = [re.fullmatch(r"[^\W\d][\w()/.-]*( [\w()/.-]+){0,2}", value.strip()) and len(value) <= 30 and not value.strip().endswith(".") for value in row]
+    return len(set(row)) == len(row) and all(alike)
 
 # %% ../nbs/03_own.ipynb #o025a
 def has_header(rows):   # the first rows as lists of text -> bool
@@ -452,6 +453,8 @@ def choose(keys,            # the columns that were found
         found, at = task, match(keys, task, weak=True)
     else:
         found, at = next(((one, at) for one in COLUMNS if one != "lm" and (at := match(keys, one, others=False))), (None, None))
+        if found == "translate" and condensed(at, rows):
+            found, at = "summarize", {"text": at["source"], "summary": at["target"]}
         if not at:
             order = ("answer", "translate", "summarize", "chat", "classify", "lm")
             found, at = next(((one, at) for one in order if (at := match(keys, one)) and real(one, at, rows)), (None, None))
@@ -462,6 +465,11 @@ def choose(keys,            # the columns that were found
     return found, at
 
 # %% ../nbs/03_own.ipynb #o027a
+def condensed(at, rows):   # -> bool
+    "Is what is called a target a summary: in the same script, and less than a third as long?"
+    source, target = ([said(value_at(row, at[column])) for row in rows[:500]] for column in ("source", "target"))
+    return dense(source) == dense(target) and sum(map(len, source)) > 3*sum(map(len, target))
+
 def real(task, at, rows):   # -> bool
     "A column that others call a label must repeat its values, or it is none."
     if task != "classify" or plain(at["label"]) == "label" or len(rows) < 10:
@@ -799,12 +807,13 @@ def spare(some, place):   # keys of a stratum -> those that train can do without
 # %% ../nbs/03_own.ipynb #o038b
 def take(some, place, part, goal, size):   # writes into `place`
     "Keys in order until the goal is reached; what is far too large for the part stays in train."
-    taken = 0
-    for key in some:
-        if taken >= goal or not spare(some, place):
+    free, taken = [key for key in some if key not in place], 0
+    left = len(free)
+    for key in free:
+        if taken >= goal or left < 2:
             return
-        if key not in place and size[key] <= max(2*(goal - taken), 1):
-            place[key], taken = part, taken + size[key]
+        if size[key] <= max(2*(goal - taken), 1):
+            place[key], taken, left = part, taken + size[key], left - 1
 
 # %% ../nbs/03_own.ipynb #o040
 def cut(texts,        # the pieces of one long text, in order

@@ -382,3 +382,75 @@ def test_names_collide_with_nothing(tmp_path, monkeypatch):
     taken = load_dataset("chat")
     assert taken.name == "chat" and "./chat" in taken.notes[0]
     assert re.fullmatch(r"[\w.-]+", load_dataset(write(tmp_path / "我 的 [数据]\nx.csv", reviews())).name)
+
+
+# -- by the command, and beside quickstart ---------------------------------------------------------------------------
+
+def run(capfd, *arguments):
+    "The command in this process -> (exit code, standard output, standard error)."
+    import sys
+    from lmnb.cli import main
+    from unittest.mock import patch
+    with patch.object(sys, "argv", ["lmnb", *map(str, arguments)]), pytest.raises(SystemExit) as end: main()
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    return end.value.code, out, err
+
+
+TINY = ("--model", "bag-tiny", "--steps", 3)
+
+
+def test_train_says_how_many_rows_it_used_and_keeps_it(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    path = write(tmp_path / "mine.jsonl", [dict(remark=row["text"], grade=i % 3) for i, row in enumerate(reviews())] + [dict(remark="none", grade=None)])
+    code, out, err = run(capfd, "train", "--data", path, "--columns", "text=remark,label=grade", *TINY)
+    assert code == 0 and "used 60 of 61 rows: no label (1)" in err, err
+    folder = Path(out.strip())
+    config = json.loads((folder / "config.json").read_text())["checkpoint"]
+    assert config["data"]["rows"] == "used 60 of 61 rows: no label (1)" and config["task"]["labels"] == ["0", "1", "2"]
+    assert "used 60 of 61 rows" in next(folder.glob("checkpoints/*/README.md")).read_text()
+
+
+def test_train_takes_parts_and_refuses_in_a_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    train, test = write(tmp_path / "a.csv", reviews(40)), write(tmp_path / "b.csv", reviews(12))
+    code, out, err = run(capfd, "train", "--data", train, "--test", test, "--dev", test, *TINY)
+    assert code == 0 and "used 64 of 64 rows" in err
+    assert json.loads((Path(out.strip()) / "scores.json").read_text())["parts"]["test"]["scores"][0]["n"] == 12
+    for data, said in ((CASES / "07-single-class/one.csv", "one class only"), (CASES / "19-lm-single-file/tiny.txt", "12 characters")):
+        code, out, err = run(capfd, "train", "--data", data, *TINY)
+        assert code == 3 and said in err and len(err.strip().splitlines()) == 1
+    code, _, err = run(capfd, "train", "--data", train, "--task", "answer", *TINY)
+    assert code == 3 and "text,label" in err and "passage,question,answer" in err and len(err.strip().splitlines()) == 1
+    code, _, err = run(capfd, "train", "--data", "topics", "--task", "answer", *TINY)
+    assert code == 2 and "text,label" in err and "passage,question,answer" in err
+
+
+def test_two_parallel_files_by_the_command(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    for code, word in (("en", "day"), ("ja", "日")): (tmp_path / f"t.{code}").write_text("".join(f"{word} {i}\n" for i in range(30)))
+    code, out, err = run(capfd, "train", "--data", tmp_path / "t.en", "--data", tmp_path / "t.ja", "--model", "lstm-tiny", "--steps", 1)
+    assert code == 0 and "read for translate" in err and "used 30 of 30 rows" in err, err
+
+
+def test_a_run_of_the_reader_is_never_removed(tmp_path, monkeypatch, capfd):
+    from lmnb import cli
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    code, out, err = run(capfd, "train", "--data", write(tmp_path / "chat.csv", reviews()), *TINY)
+    mine = Path(out.strip())
+    assert code == 0 and mine.parent.name.startswith("chat-")
+    old = tmp_path / "home/runs/topics/bag-tiny"            # as an earlier version called it: it stands where quickstart's would
+    old.parent.mkdir(parents=True)
+    mine.rename(old)
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    data = load_dataset("topics")
+    assert cli.stale(old, data, 2) and cli.place_of(data, "bag-tiny") == old.with_name("bag-tiny-quickstart")
+    for steps in (1, 2): cli.do_job(data, "bag-tiny", cli.Progress(), "", steps=steps)     # the second makes its own run anew
+    assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    assert cli.finished(old.with_name("bag-tiny-quickstart"), data, 2) and len(list(old.parent.iterdir())) == 2
+
+
+def test_topics_of_titles(tmp_path, capfd):
+    (tmp_path / "titles.txt").write_text("".join(f"{WORDS[i % 6]} and {WORDS[6 + i % 6]} over the hills\n" for i in range(60)))
+    code, out, err = run(capfd, "topics", tmp_path / "titles.txt", "--number", 3)
+    assert code == 0 and len(out.splitlines()) == 3 and "60 short lines" in err
