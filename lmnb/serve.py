@@ -36,6 +36,7 @@ from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, alone, decide, task_of
+from .threads import use_room
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
 
@@ -417,6 +418,7 @@ def evaluate_run(run,             # folder or name of a run
     task = checkpoint.config.task.name
     if task != data.task and (task, data.task) != ("lm", "pairs"): raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
     speed = tokens_per_second(checkpoint)
+    use_room()
     for name in [part] if part else test_parts(data):
         if name not in data.parts: raise UsageError(f"{data.name} has no part {name!r}: choose one of {', '.join(data.parts)}")
         began = time.perf_counter()
