@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['DATASETS', 'LANGUAGES', 'OURS', 'NOTES', 'SKIP', 'DEFS', 'PYTHON', 'CHAPTERS', 'PACK', 'OWN', 'NANO', 'COLUMNS',
-           'guess_language', 'language_tag', 'Document', 'document_of', 'own_path', 'shown', 'files_of', 'read',
-           'file_bytes', 'write_documents', 'read_documents', 'DataSet', 'share', 'split', 'folds', 'Entry', 'dataset',
-           'names', 'versions', 'load_dataset', 'card_of', 'library_docs', 'without_repeats', 'chapter_of', 'distinct',
-           'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs', 'unit_pairs', 'time_pairs',
-           'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words', 'answer_row', 'answer_rows',
-           'hold_out', 'public_text', 'members_text', 'own_rows', 'own_dataset']
+           'guess_language', 'language_tag', 'Document', 'document_of', 'own_path', 'shown', 'files_of', 'documents_in',
+           'spooled', 'read', 'file_bytes', 'write_documents', 'read_documents', 'DataSet', 'share', 'split', 'folds',
+           'Entry', 'dataset', 'names', 'versions', 'load_dataset', 'card_of', 'library_docs', 'without_repeats',
+           'chapter_of', 'distinct', 'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs',
+           'unit_pairs', 'time_pairs', 'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words',
+           'answer_row', 'answer_rows', 'hold_out', 'public_text', 'members_text', 'own_rows', 'own_dataset']
 
 # %% ../nbs/10_collect.ipynb #c003
-import ast, difflib, gzip, io, itertools, json, os, platform, random, re, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
+import ast, difflib, gzip, io, itertools, json, os, platform, random, re, shutil, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -22,7 +22,8 @@ from pathlib import Path
 
 from .core import (CorruptError, InputError, asset, data_dir, home, read_json, sha256_file, sha256_text,
                        stable_hash, write_atomic)
-from .formats import decode, form_of, parts, rows_of
+from .formats import decode, form_of, rows_of
+from .reader import bounded
 from .web import HAN, mostly_han
 
 DATASETS = {}   # name -> Entry: the registry, filled below
@@ -125,19 +126,31 @@ def _open(path):
     try: return open(path, "rb", buffering=2**20)
     except OSError as error: raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
 
-def _documents(file, name, kind=None, **notes):
-    "The documents of an open file or of bytes."
-    for text, meta in parts(file, name, kind=kind): yield document_of(text, {**meta, **notes}, name)
+def documents_in(data,           # path of a file, or bytes
+                 name:str,       # its name
+                 kind:str=None,  # what it is, to overrule what the bytes say
+                 **notes):       # -> iterator of Document; the notes are added to each
+    "The documents of one file, read within its budget."
+    for text, meta in bounded(data, name, kind=kind): yield document_of(text, {**meta, **notes}, name)
+
+def spooled(file,   # open for reading bytes, such as standard input
+            name:str,       # its name
+            kind:str=None,  # as for `documents_in`
+            **notes):       # as for `documents_in` -> iterator of Document
+    "The documents of what can be read only once: copied into a file first, so that a worker can read it."
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)/"copy"
+        with open(copy, "wb") as written: shutil.copyfileobj(file, written, 2**20)
+        yield from documents_in(copy, name, kind, **notes)
 
 def _of_files(source, form):
-    for path in files_of(source):
-        with _open(path) as file: yield from _documents(file, shown(path), form)
+    for path in files_of(source): yield from documents_in(path, shown(path), form)
 
 def _of_address(url, form, options):
     "What an address gives, with its licence and date where the page says them."
     from lmnb.web import fetch
     data, notes = fetch(url, **options)
-    for text, meta in parts(data, notes["url"], kind=form, declared=notes.get("charset")):
+    for text, meta in bounded(data, notes["url"], kind=form, declared=notes.get("charset")):
         yield document_of(text, {**{key: notes[key] for key in ("url", "modified", "fetched") if key in notes}, **meta}, url)
 
 # %% ../nbs/10_collect.ipynb #c020
@@ -155,7 +168,7 @@ def read(source:str,       # a file, a folder, a glob, "-" for standard input, a
     if not usable: raise InputError(f"{source} holds no usable text ({reason}): give a file with text in it")
 
 def _opened(source, form, web):
-    if source == "-": return _documents(sys.stdin.buffer, "stdin", form)
+    if source == "-": return spooled(sys.stdin.buffer, "stdin", form)
     if re.match(r"https?://", source, re.I): return _of_address(source, form, web)
     if source.startswith("hf:"): return _of_hub(source[3:])
     if source in DATASETS and not Path(source).exists(): return load_dataset(source).documents()
@@ -173,7 +186,7 @@ def _of_hub(name):
         files = sorted(disk.glob(f"datasets/{name}@refs%2Fconvert%2Fparquet/**/*.parquet"))
         if not files: raise InputError(f"hf:{name} has no Parquet files: download it and give the file")
         for path in files:
-            with disk.open(path) as file: yield from _documents(file, f"hf:{path}", licence=str(card.get("license", "not stated")))
+            with disk.open(path) as file: yield from spooled(file, f"hf:{path}", licence=str(card.get("license", "not stated")))
     except (HfHubHTTPError, OfflineModeIsEnabled, HTTPError, OSError, ValueError) as error:
         raise InputError(f"hf:{name} cannot be read ({type(error).__name__}): it needs the network and the name of a public data set; offline, give a file") from error
 

@@ -20,9 +20,8 @@ from importlib import metadata, util
 from pathlib import Path
 
 from .clean import Report, report_of, sift
-from .collect import Document, document_of, files_of, load_dataset, names, read
+from .collect import Document, documents_in, files_of, load_dataset, names, read
 from .core import CorruptError, InputError, Interrupted, LmnbError, UsageError, home, need, patch, read_json, sha256_file, sha256_text, stable_hash, write_atomic
-from .formats import parts
 from .tokenize import KINDS, encode_shard, fertility, load_tokenizer, read_shards, seal_shards, train_tokenizer
 
 # %% ../nbs/17_pipeline.ipynb #c005
@@ -146,7 +145,7 @@ def documents(piece:dict):   # of `pieces_of` -> iterator of Document
     "The documents of a piece; what cannot be read at all is one quarantined document, so that one bad file stops nothing."
     if piece["form"] == "documents": yield from _lines(piece); return
     if piece["form"] == "stdin":
-        with open(piece["file"], "rb") as file: yield from (document_of(text, meta, "stdin") for text, meta in parts(file, "stdin"))
+        yield from documents_in(piece["file"], "stdin")
         return
     for source in piece.get("files") or [piece["name"]]:
         seen = 0

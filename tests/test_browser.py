@@ -1,5 +1,5 @@
 """The dashboard as a person meets it: in a real browser, in both languages, with nothing fetched from elsewhere."""
-import os, socket, subprocess, sys, time, urllib.request
+import base64, http.client, os, socket, subprocess, sys, time, urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,8 +25,7 @@ def dashboard(tmp_path_factory, root):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("dashboard") / "log.txt"
-    command = [sys.executable, "-m", "streamlit", "run", str(root / "app.py"), "--server.address", "localhost", "--server.port", str(port),
-               "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+    command = [sys.executable, "-c", "from lmnb.cli import main; main()", "app", "--port", str(port), "--no-open"]
     env = {**os.environ, "LMNB_HOME": str(shared_runs(tmp_path_factory)), "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), "OMP_NUM_THREADS": "1"}
     with open(log, "w") as out: process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
@@ -60,13 +59,14 @@ def tab(browser, tmp_path, request):
     "A browser tab that keeps an eye on where requests go, and leaves a screenshot."
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, locale="en-US")
     page = context.new_page()
-    page.elsewhere, page.errors = [], []
+    page.elsewhere, page.errors, page.refused = [], [], []
     page.on("request", lambda r: page.elsewhere.append(r.url) if urlsplit(r.url).hostname not in ("localhost", None, "") else None)
+    page.on("response", lambda r: page.refused.append((r.status, r.url)) if r.status >= 400 else None)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     yield page
     page.screenshot(path=str(tmp_path / "page.png"), full_page=True)
     context.close()
-    assert not page.elsewhere and not page.errors
+    assert not page.elsewhere and not page.errors and not page.refused
 
 
 def ready(page, selector):
@@ -83,6 +83,33 @@ def test_page_in_a_browser(dashboard, tab, name, lang):
     ready(tab, CONTENT[name])
     assert HEADING[lang][name] in tab.locator("h1").first.inner_text()
     assert ("首页" if lang == "zh" else "Home") in tab.locator("[data-testid=stSidebar]").inner_text()
+
+
+def answered(dashboard, path, **headers):
+    "The status of a request with these headers."
+    host, port = urlsplit(dashboard).netloc.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    try:
+        connection.putrequest("GET", path, skip_host="host" in headers)
+        for name, value in headers.items(): connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        return connection.getresponse().status
+    finally: connection.close()
+
+
+UPGRADE = {"connection": "Upgrade", "upgrade": "websocket", "sec_websocket_version": "13", "sec_websocket_key": base64.b64encode(bytes(16)).decode()}
+
+
+@pytest.mark.parametrize("path", ["/", "/compare", "/_stcore/health", "/_stcore/stream", "/static/js/none.js"])
+def test_only_requests_of_this_machine_are_answered(dashboard, path):
+    "A foreign name (DNS rebinding) or a page from elsewhere gets 403, on the websocket too."
+    port, headers = urlsplit(dashboard).port, UPGRADE if path.endswith("stream") else {}
+    good = answered(dashboard, path, **headers)
+    assert good == (101 if headers else good) and good not in (403, 500)
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"): assert answered(dashboard, path, host=host, **headers) == good
+    assert answered(dashboard, path, origin=dashboard, **headers) == good
+    for host in ("evil.example", f"evil.example:{port}", f"localhost.evil.example:{port}", "localhost@evil.example", f"192.168.0.7:{port}", ""): assert answered(dashboard, path, host=host, **headers) in (400, 403)
+    for origin in ("http://evil.example", "null", f"http://localhost:{port + 1}", f"http://evil.example:{port}", f"{dashboard}.evil.example"): assert answered(dashboard, path, origin=origin, **headers) == 403
 
 
 def test_type_a_prompt_and_see_the_text(dashboard, tab):
