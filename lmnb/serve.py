@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['QUICKSTART', 'LOGITS', 'COUNTED', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD',
            'PREPARE', 'LEARN', 'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config',
-           'progress_of', 'read_run', 'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines',
-           'Places', 'losses_in', 'token_losses', 'text_stream', 'scores_of_sums', 'summed', 'evaluate_lm',
-           'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids', 'shared_tokenizer', 'tokens_per_second',
-           'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts',
-           'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items',
-           'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs', 'code_for', 'StepRow',
-           'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
-           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
-           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'progress_of', 'read_run', 'find_runs', 'write_scores', 'read_scores', 'scores_in', 'write_baselines',
+           'read_baselines', 'Places', 'losses_in', 'token_losses', 'text_stream', 'scores_of_sums', 'summed',
+           'evaluate_lm', 'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids', 'shared_tokenizer',
+           'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve',
+           'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines',
+           'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs',
+           'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows',
+           'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group',
+           'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers',
+           'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -23,13 +24,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 import numpy as np
-import safetensors
 import torch
 from pydantic import BaseModel, NonNegativeInt, ValidationError, model_validator
 from torch.nn.functional import cross_entropy
 from .baseline import NGram
 from .batch import IdStream
-from .checkpoint import Config, open_checkpoint, pointed
+from .checkpoint import Config, open_checkpoint, pointed, tensor_shapes
 from .clean import RULES
 from .collect import DATASETS, DataSet, load_dataset
 from .core import CorruptError, InputError, LmnbError, UsageError, home, read_json, sha256_file, stable_hash, write_atomic
@@ -91,9 +91,8 @@ def remedy(data:str,       # name of a data set
 # %% ../nbs/52_serve.ipynb #c010
 def count_parameters(path):   # model.safetensors -> int
     "The numbers in a weights' file, from its header alone; raises `CorruptError` where it is cut off."
-    try:
-        with safetensors.safe_open(path, "numpy") as file: return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
-    except (safetensors.SafetensorError, OSError) as error: raise CorruptError(f"{path.parent.name}/{path.name} is damaged") from error
+    try: return sum(math.prod(shape) for _, shape in tensor_shapes(path))
+    except CorruptError as error: raise CorruptError(f"{path.parent.name}/{path.name} is damaged") from error
 
 def glance(checkpoint):   # folder -> None
     "Is a checkpoint's folder whole, by the sizes in its manifest? Raises `InputError`, `CorruptError`."
@@ -172,11 +171,21 @@ def write_scores(run,            # folder of a run
 
 def read_scores(run):   # -> (part -> list of Score, facts); empty where there is none or it is damaged
     "What `write_scores` kept."
+    try: return scores_in(Path(run)/"scores.json")
+    except LmnbError: return {}, {}
+
+def scores_in(path):   # of a scores.json -> (part -> list of Score, facts)
+    "What `write_scores` kept; raises `InputError` where there is none, `CorruptError` where it is damaged."
+    kept = read_json(path, most=2**26)
     try:
-        kept = read_json(Path(run)/"scores.json")
         scores = {part: [Score.from_dict(s) for s in entry["scores"]] for part, entry in kept["parts"].items()}
-        return scores, {"tokens_per_second": kept.get("tokens_per_second"), "hash": {part: entry.get("hash") for part, entry in kept["parts"].items()}}
-    except (LmnbError, KeyError, TypeError, AttributeError): return {}, {}
+        hashes, names = ({part: entry.get(key) for part, entry in kept["parts"].items()} for key in ("hash", "data"))
+        speed = kept.get("tokens_per_second")
+    except (KeyError, TypeError, AttributeError) as error: raise CorruptError(f"{path} is damaged: to make it again, give lmnb evaluate") from error
+    texts = [text for some in (hashes, names) for text in some.values()]
+    if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(speed, (float, int, type(None))) or isinstance(speed, bool):
+        raise CorruptError(f"{path} is damaged: to make it again, give lmnb evaluate")
+    return scores, {"tokens_per_second": speed, "hash": hashes, "data": names}
 
 # %% ../nbs/52_serve.ipynb #c015
 def write_baselines(data:str,     # name of a data set
@@ -189,8 +198,7 @@ def write_baselines(data:str,     # name of a data set
     "Keep the classical rows of a data set in `baselines.json` beside its runs."
     path = runs_dir()/data/"baselines.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    try: kept = read_json(path)
-    except LmnbError: kept = {}
+    kept = read_json(path) if read_baselines(data) else {}                     # a damaged file is begun anew
     for name, (scores, _) in rows.items():
         entry = kept.setdefault(name, {"parts": {}})
         entry["seconds"] = seconds
@@ -200,11 +208,13 @@ def write_baselines(data:str,     # name of a data set
 
 def read_baselines(data:str):   # -> name -> {"scores": {part: list of Score}, "seconds", "hash"}; empty where there is none
     "What `write_baselines` kept."
+    if not data or Path(data).name != data: return {}                          # a name from a foreign file: never a path
     try:
-        kept = read_json(runs_dir()/data/"baselines.json")
-        return {name: {"scores": {part: [Score.from_dict(s) for s in scores] for part, scores in entry["parts"].items()},
-                       "seconds": entry.get("seconds"), "hash": entry.get("hash")} for name, entry in kept.items()}
-    except (LmnbError, KeyError, TypeError, AttributeError): return {}
+        kept = read_json(runs_dir()/data/"baselines.json", most=2**26)
+        found = {name: {"scores": {part: [Score.from_dict(s) for s in scores] for part, scores in entry["parts"].items()},
+                        "seconds": entry.get("seconds"), "hash": dict(entry.get("hash") or {})} for name, entry in kept.items()}
+    except (LmnbError, KeyError, TypeError, ValueError, AttributeError): return {}
+    return {name: entry for name, entry in found.items() if isinstance(entry["seconds"], (int, float, type(None)))}
 
 # %% ../nbs/52_serve.ipynb #c017
 class Places:
@@ -565,8 +575,9 @@ def main_score(scores):   # list of Score -> Score, or None
 
 def read_items(run, part):   # -> array or None
     "The items of a run's main score, if they were kept."
-    try: return np.asarray(read_json(Path(run)/f"items-{part}.json"), float)
-    except (LmnbError, ValueError): return None
+    try: items = np.asarray(read_json(Path(run)/f"items-{part}.json"), float)
+    except (LmnbError, ValueError, TypeError, OverflowError): return None
+    return items if 1 <= items.ndim <= 2 and items.size else None
 
 def is_tie(a, b, part):   # two rows of a table -> bool
     "Could the difference be luck? Paired where both have items of the same test part."
