@@ -1,5 +1,6 @@
 """Cleaning: counts that stream and add up, rules by name, personal data, decontamination, the quality model."""
-import gzip, itertools, json, random, time, tracemalloc, zipfile
+import gzip, itertools, json, random, re, time, tracemalloc, zipfile
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from lmnb.clean import (AGAIN, RULES, STEPS, Look, look, script_of, strip_contro
 from lmnb.collect import Document
 from lmnb.core import CorruptError, InputError, UsageError
 
+CASES = Path(__file__).parent/"cases"
 SENTENCE = "This should definitely be a valid input text and of high quality according to Gopher rules. "
 PROSE = ("The river rose in the night, and by morning the lower meadows were a lake that nobody had seen before. People came with boats and ropes to bring the cattle out. "
          "An old man said that his father had told him of such a flood, but he had never believed it. We sat on the hill and watched how the water carried away the fences. ")
@@ -343,3 +345,36 @@ def test_the_quality_fixtures(public_data):
     model = train_quality([tidy_space(good)[:200_000]], [" ".join(strings[i:i + 20]) for i in range(0, 2000, 20)])
     high, low = ((folder / name).read_text(encoding="utf-8") for name in ("high_quality_wiki_reference.txt", "low_quality_cc.txt"))
     assert model.score(high) > .5 > model.score(low)
+
+
+# -- what divides words is never removed -----------------------------------------------------------------------------
+
+DIVIDERS = ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\x1c", "\x1d", "\x1e", "\r", "\r\n", "\r\x85", "\n\x0c", "\x0c\n", "\x85\x85", "\u2028\u2028"]
+AROUND = [("ends here", "and goes on"), ("café", "next"), ("这一行", "下一行"), ("costs 5", "6 apples"), ("cafÃ©", "Ångström"), ("naïve", "Ã\x85ngström"), ("CAFÉ", "«oui»"), ("é", "¿qué?"), ("è¡¥å\x85\x85", "Ⅷ".encode().decode("latin-1"))]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_line_and_page_breaks_become_newlines(rules):
+    edits = [step for step in steps_of(rules) if step.__name__ in ("repair", "strip_html", "strip_controls", "tidy_space")]
+    for divider, (left, right) in itertools.product(DIVIDERS, AROUND):
+        kept, _ = run_steps(edits, documents([left + divider + right, f"plain ascii{divider}only"]))
+        assert [[line for line in doc.text.split("\n") if line] for doc in kept] == [[repair(left), repair(right)], ["plain ascii", "only"]], (divider, left, right)
+
+
+def test_the_byte_85_is_an_ellipsis_only_among_the_quotes_of_windows():
+    assert repair("It\x92s late\x85 he said") == "It’s late… he said"
+    assert repair("Ã\x85ngström\x85next") == "Ångström\nnext"
+    assert "…" not in repair("é\x85b") + repair("中文\x85中文") + repair("a\x85b")
+
+
+def test_a_zero_width_space_divides_words_where_the_script_writes_spaces():
+    for text, right in {"Words\u200bwith\u200b\u200bmore": "Words with more", "天气\u200b很好": "天气很好", "ไทย\u200bดี": "ไทยดี", "हिन्दी\u200bभाषा": "हिन्दी भाषा",
+                        "std::\u200bvector": "std::vector", "one \u200btwo\u200b three": "one two three", "a\x1fb": "a b"}.items():
+        assert tidy_space(strip_controls(text)) == right
+
+
+def test_the_case_of_line_separators():
+    with open(CASES/"15-line-separators"/"seps.jsonl", encoding="utf-8") as file: texts = [json.loads(line)["text"] for line in file]
+    kept, _ = run_steps(steps_of("basic"), documents(texts))
+    assert [doc.text.count("\n") for doc in kept] == [1, 1, 1, 1, 1, 0] and kept[5].text.startswith("Words with zero width spaces between")
+    assert [doc.text.split() for doc in kept] == [re.split("[\\s\u200b]+", text) for text in texts]

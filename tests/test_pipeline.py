@@ -207,7 +207,8 @@ def test_a_signal_stops_safely(source, tmp_path, number, workers):
     while not list(out.glob("documents-*")): time.sleep(.01); assert process.poll() is None
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 75 and len(err.strip().splitlines()) == 1 and "safe" in err, err
+    said = [line for line in err.strip().splitlines() if " shards  " not in line]             # on a busy machine it tells its progress
+    assert process.returncode == 75 and len(said) == 1 and "safe" in said[0], err
     assert not list(out.glob("manifest.json"))
     with pytest.raises(InputError, match="not finished"): pieces_of(out)
 
