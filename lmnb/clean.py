@@ -6,8 +6,9 @@
 __all__ = ['BREAK', 'BREAKS', 'MORE', 'READ_AS_LATIN', 'WINDOWS', 'PLAIN', 'PLAIN_RUN', 'ODD', 'CONTROLS', 'ASCII_CONTROLS',
            'APART', 'WITHOUT_SPACES', 'SPACES', 'LINE_END', 'OPENERS', 'CLOSERS', 'TAGS', 'PROOF', 'VALUE', 'ENTITY',
            'WIDE', 'FULL', 'KANA', 'PHRASES', 'NOTICES', 'BOILERPLATE', 'SENTENCE_END', 'PUNCTUATION', 'NO_UNIT',
-           'UNIT', 'LETTER', 'SCRIPTS', 'CANDIDATES', 'SMALL', 'PER_WORD', 'BULLETS', 'SMALL_WORDS', 'TOP', 'AGAIN',
-           'CITATION', 'POLICY', 'ENDS', 'SENTENCE', 'EMAIL', 'IPV6', 'NUMBER', 'DIGITS', 'COLONS', 'NUMBERING', 'FILE',
+           'UNIT', 'MASKED', 'LETTER', 'SCRIPTS', 'CANDIDATES', 'SMALL', 'PER_WORD', 'BULLETS', 'SMALL_WORDS', 'MASKS',
+           'TOP', 'AGAIN', 'CITATION', 'POLICY', 'ENDS', 'SENTENCE', 'LOCAL', 'LABEL', 'HAN_NAME', 'EMAIL', 'IPV6',
+           'NUMBER', 'ABROAD', 'DIGITS', 'COLONS', 'NUMBERING', 'RELEASED', 'SERVED', 'ORDERED', 'COUNTED', 'FILE',
            'WIDE_HINT', 'NARROW', 'KINDS', 'TOKENS', 'HASHED', 'EDITS', 'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES',
            'CLEANING', 'one_by_one', 'change', 'keep', 'StepCount', 'Report', 'report_of', 'sift', 'run_steps',
            'line_ends', 'repair', 'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese',
@@ -351,9 +352,13 @@ class Look:
     @cached_property
     def n(self): return max(len(self.units), 1)
     @cached_property
-    def lines(self): return [line.strip() for line in self.text.split("\n") if line and not line.isspace()]
+    def lines(self):   # two with another's number in each were different before it was masked
+        lines = [line.strip() for line in self.text.split("\n") if line and not line.isspace()]
+        return [f"{line}\0{i}" if "[" in line and MASKED.search(line) else line for i, line in enumerate(lines)] if "[" in self.text else lines
     @cached_property
     def paragraphs(self): return [part.strip() for part in self.text.split("\n\n") if part and not part.isspace()]
+
+MASKED = re.compile(r"\[(?:EMAIL|PHONE|IP|ID|CARD)\]")
 
 @lru_cache(maxsize=1)
 def _look(text, zh): return Look(text, zh)
@@ -564,13 +569,18 @@ def duplicate_lines(doc,                  # the document to judge
     return True
 
 # %% ../nbs/11_clean.ipynb #c062
+MASKS = {"EMAIL", "PHONE"}   # units of Chinese text lose their brackets
+
 @patch
 def grams(self:Look, n):   # -> (NumPy array of one number for each n-gram)
     "Every n-gram as a 64-bit number: equal n-grams have equal numbers."
     import numpy as np
     if "numbers" not in self.__dict__:
         table = {}
-        self.numbers = np.array([table.setdefault(unit, len(table)) for unit in self.units], dtype=np.uint64)*np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
+        found = [table.setdefault(unit, len(table)) for unit in self.units]
+        if MASKED.search(self.text):       # each mask hides another number
+            found = [-1 - i if unit in MASKS or MASKED.search(unit) else number for i, (unit, number) in enumerate(zip(self.units, found))]
+        self.numbers = np.array(found, dtype=np.int64).astype(np.uint64)*np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
         self.ends = np.concatenate([[0], np.cumsum(list(map(len, self.units)))])
     mix, length = np.uint64(0xD6E8FEB86659FD93), len(self.numbers) - n + 1
     value = np.zeros(max(length, 0), dtype=np.uint64)
@@ -685,22 +695,34 @@ def _ip(text):
     except ValueError: return False
 
 # %% ../nbs/11_clean.ipynb #c072
-EMAIL = re.compile(r"(?<![A-Za-z0-9_.+-])(?P<email>[A-Za-z0-9](?:[A-Za-z0-9_.+-]{0,62}[A-Za-z0-9_+-])?@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24})(?![A-Za-z0-9-])")
-IPV6 = re.compile(r"(?a)(?<![\w:.])(?P<ipv6>[\da-fA-F]{1,4}(?::{1,2}[\da-fA-F]{1,4}){2,7}(?:::)?)(?![\w:])")
+LOCAL = r"[A-Za-z0-9À-ɏ_](?:[A-Za-z0-9À-ɏ_.+'’%-]{0,62}[A-Za-z0-9À-ɏ_+-])?"
+LABEL = r"[A-Za-z0-9À-ɏ](?:[A-Za-z0-9À-ɏ-]{0,61}[A-Za-z0-9À-ɏ])?"
+HAN_NAME = r"[\u4e00-\u9fff]{1,20}\.(?:中国|中國|公司|网络|網絡|网址|商城|政务|公益|集团|香港|台灣|台湾)"
+EMAIL = re.compile(rf"(?<![A-Za-z0-9À-ɏ])(?P<email>{LOCAL}@(?:(?:{LABEL}\.)+(?:xn--[A-Za-z0-9-]{{2,59}}|[A-Za-z]{{2,24}})|{HAN_NAME}))(?![A-Za-z0-9À-ɏ]|-[A-Za-z0-9])")
+IPV6 = re.compile(r"(?a)(?<![\w:.])(?P<ipv6>[\da-fA-F]{0,4}(?::{1,2}[\da-fA-F]{1,4}){1,7}(?:(?:\.\d{1,3}){3}|::)?)(?![\w:]|\.\d)")
 NUMBER = re.compile(r"""
     (?P<ip>(?<![\w.\-])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w-]|\.\d))
   | (?P<id>(?<![\dA-Za-z.])[1-9]\d{5}[ ]?(?:19|20)\d{2}[ ]?\d{4}[ ]?\d{3}[\dXx](?![\dA-Za-z]))
-  | (?P<card>(?<![\dA-Za-z.,-])(?:4\d|5[0-8]|6[0-7]|2[2-7]|3[0568])\d{2}(?:[ -]\d{4}){2}[ -]\d{1,7}(?![\d-])|(?<![\dA-Za-z.,-])(?:(?:4\d|5[0-8]|6[0-7]|3[0568])\d{11,14}|62\d{15,17}|2[2-7]\d{14})(?![\dA-Za-z]|\.\d)|(?<![\dA-Za-z.,-])3[47]\d{2}[ -]\d{6}[ -]\d{5}(?![\d-]))
+  | (?P<card>(?<![\dA-Za-z.,-])(?:
+        (?:4\d|5[0-8]|6[0-7]|2[2-7]|3[0568])\d{2}(?:[ -]\d{4}){2}[ -]\d{1,7}(?![\d-])
+      | (?:(?:4\d|5[0-8]|6[0-7]|3[0568])\d{11,14}|62\d{15,17}|2[2-7]\d{14}|3[47]\d{13})(?![\dA-Za-z]|\.\d)
+      | 3[47]\d{2}[ -]\d{6}[ -]\d{5}(?![\d-]) | 3[0689]\d{2}[ -]\d{6}[ -]\d{4}(?![\d-]) | 62\d{4}[ -]\d{10,13}(?![\d-])))
   | (?P<phone>(?<![\dA-Za-z.+-])(?:(?:\+|00)?86[ -]?)?1[3-9]\d(?:\d{8}|[ -]\d{4}[ -]\d{4})(?![\dA-Za-z]|\.\d)
-      | (?<![\d.+-])(?:\(0(?:10|2\d|[3-9]\d{2})\)|0(?:10|2\d|[3-9]\d{2})[ -])[ ]?[2-8]\d{6,7}(?!\d)
-      | (?<![\w+])\+1[ .-]?(?:\([2-9]\d{2}\)[ ]?|[2-9]\d{2}[ .-]?)[2-9]\d{2}[ .-]?\d{4}(?!\d)
-      | (?<![\w+])\+[2-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]\d{2,4}){1,4}(?!\d) | (?<![\w+])\+[2-9]\d{9,13}(?!\d)
-      | (?<![\w.+/-])(?:\([2-9]\d{2}\)[ ]{0,2}|[2-9]\d{2}[./-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
+      | (?<![\d.+-])(?:\(0(?:10|2\d|[3-9]\d{2})\)|0(?:10|2\d|[3-9]\d{2})[ -])[ ]?[2-8]\d{2,3}[ -]?\d{4}(?!\d)
+      | (?<![\d.+-])[48]00-\d{3}-?\d{4}(?![\d-])
+      | (?<![\w+])\+[2-9]\d{2}[ .-][2-9]\d{2}[ .-]\d{4}(?!\d)
+      | (?<![\w.+/-])(?:1[ ./-]?)?(?:\([2-9]\d{2}\)[ ]{0,2}|[2-9]\d{2}[./-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
+ABROAD = re.compile(r"(?<![A-Za-z0-9+.])(?:\+|00[ ]?|011[ -])(?=\(?[1-9](?:[ ()./-]{0,3}\d){6})")
 DIGITS = re.compile(r"[\d(+][\dXx ()./:+-]{6,}", re.A)        # where numbers could be: a search that costs next to nothing
 COLONS = re.compile(r":[\da-fA-F]{0,4}:[\da-fA-F]")
 NUMBERING = re.compile(r"(?:\b(?:version|release|section|sect?\.|fig(?:ure|\.)|table|chapter|chap\.|clause|item|v(?:er)?\.)|[§版本图表第章节条式])\s?$", re.I)
+RELEASED = re.compile(r"(?:version|\b(?:releases?|drivers?|firmware|build|patch|revision|rev|kernel|sdk|upgraded?|updated?|downgraded?|package|library)\b)s?|版本|驱动|固件|内核|升级", re.I)
+SERVED = re.compile(r"\b(?:hosts?|servers?|ips?|address(?:es)?|gateway|router|dns|ping|ssh|subnet|network|proxy|node|client)\b|地址|主机|服务器|网关|代理", re.I)
+ORDERED = re.compile(r"(?:\b(?:order|invoice|tracking|shipment|parcel|ticket|reference|ref|serial|part|isbn|issn|doi|sku|batch|transaction)s?\b|订单|单号|运单|快递|编号|流水|序列|发票|合同|货号|书号|第)"
+                     r"(?:\s*(?:number|num|no|nr|code|id)\b\.?|[编号码是为]){0,2}\s*[#:：.]{0,2}\s*$", re.I)
+COUNTED = re.compile(r"\s?(?:元|美元|块|人|次|米|公里|吨|字节|bytes?\b|rows?\b|%|km\b|m/s\b)")
 FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif|tiff?|pdf|css|js|json|html?|php)$", re.I)
-WIDE_HINT = re.compile("[\uff08\uff10-\uff19\uff20](?:(?<!（)|0)")   # begins with a class of characters: a fast search
+WIDE_HINT = re.compile("[\uff08\uff10-\uff19\uff20](?:(?<!（)|[0-9])")   # begins with a class of characters: a fast search
 NARROW = {**WIDE, **{ord(a): b for a, b in zip("＠．＋－（）", "@.+-()")}}
 KINDS = ("email", "phone", "ip", "id", "card")
 
@@ -711,22 +733,63 @@ def find_personal(text:str):   # -> list of (kind, start, end)
     found = list(EMAIL.finditer(text)) if "@" in text else []
     if COLONS.search(text): found += IPV6.finditer(text)
     for run in DIGITS.finditer(text): found += NUMBER.finditer(text, run.start(), run.end() + 2)
-    hits = sorted((match.start(), match.end(), kind) for match in found if (kind := _kind(match)))
+    hits = [(match.start(), match.end(), kind) for match in found if (kind := _kind(match))]
+    hits = sorted(hits + [(start, end, "phone") for start, end in _abroad(text)], key=lambda hit: (hit[0], -hit[1]))
     return [(kind, start, end) for (start, end, kind), before in zip(hits, [0, *accumulate((hit[1] for hit in hits), max)]) if start >= before]   # of two that overlap, the first
 
-def _version(text):
-    first, *others = map(int, text.split("."))
-    return first != 10 and max(first, *others) < 20
+def _abroad(text):
+    "Numbers that begin with + or 00 and the code of a country, and are as long as numbers are there."
+    places = list(ABROAD.finditer(text))
+    if places:
+        from phonenumbers import Leniency, PhoneNumberMatcher
+    for place in places:
+        rest = text[place.end():place.end() + 30].partition("\n")[0]
+        bracket = rest.startswith("(")
+        for number in PhoneNumberMatcher("+" + rest[bracket:], None, leniency=Leniency.POSSIBLE):
+            if number.start == 0 and _believed(number, plus=place[0] == "+"):
+                yield place.start(), place.end() + number.end - 1 + bracket
+            break
+
+def _believed(number, plus):
+    "Is the number given out in its country, or at least written as one: +, the country, a space, long groups?"
+    from phonenumbers import is_valid_number
+    digits = re.split(r"\D+", number.raw_string[1:].replace("(0)", ""))
+    apart = digits[0] == str(number.number.country_code)
+    if "." in number.raw_string and not apart: return False      # +352364.50 is a sum
+    if is_valid_number(number.number):        # but 0012345678901 is one with zeros in front of it
+        return plus or len(digits) > 1 or number.number.country_code != 1
+    whole = len(digits) == 1 and len(digits[0]) >= 11
+    grouped = apart and sum(len(group) == 1 for group in digits[1:]) < 2 and "." not in number.raw_string
+    return plus and (whole or grouped) and sum(map(len, digits)) >= 9
+
+# %% ../nbs/11_clean.ipynb #c073a
+def _version(match):
+    "Is this group of four numbers a version, by its own numbers or by the words around it?"
+    first, *others = map(int, match[0].split("."))
+    if first in (127, 169, 172, 192): return False
+    before = re.split(r"[.;!?。；！？]\s|\n", match.string[max(0, match.start() - 40):match.start()])[-1]
+    released, served = ([word.end() for word in words.finditer(before)] for words in (RELEASED, SERVED))
+    if max(served, default=-1) > max(released, default=-1): return False
+    if re.match(r"\s(?:release|driver|firmware|build|update|版本)", match.string[match.end():match.end() + 10]): return True
+    return bool(released) or first != 10 and max(first, *others) < 20
 
 def _kind(match):
-    kind, text = match.lastgroup, match[0]
+    "What a candidate is, or None where its check does not hold."
+    kind, text, whole = match.lastgroup, match[0], match.string
+    before, after = whole[max(0, match.start() - 30):match.start()], whole[match.end():match.end() + 8]
     if kind == "email": return None if FILE.search(text) else kind
-    if kind == "ip": return None if _version(text) or NUMBERING.search(match.string[max(0, match.start() - 10):match.start()]) or match.string[match.end():match.end() + 1] in (*"章节条款版",) else kind
-    if kind == "ipv6": return "ip" if _ip(text) else None
-    if kind == "phone": return kind if text[0] != "+" or sum(map(str.isdigit, text)) >= 9 else None
+    if kind == "ip": return None if _version(match) or NUMBERING.search(before) or after[:1] in (*"章节条款版",) else kind
+    if kind == "ipv6": return "ip" if _ipv6(text) else None
+    if kind in ("phone", "card") and text[0] != "+" and (ORDERED.search(before) or COUNTED.match(after)): return None
+    if kind == "phone": return kind
     digits = re.sub("[ -]", "", text)
     if kind == "id" and id_card(digits): return "id"
     return "card" if digits.isdigit() and 13 <= len(digits) <= 19 and luhn(digits) else None
+
+def _ipv6(text):
+    "An address, and not two names of a program (a::b): three groups, or a first one of four with a digit."
+    groups = text.replace("::", ":").split(":")
+    return _ip(text) and (len(groups) > 2 and any(groups[:1]) or len(groups) > 3 or "." in text or bool(re.match(r"(?=\w*\d)\w{4}:", text)))
 
 # %% ../nbs/11_clean.ipynb #c074
 def mask_personal(*,
@@ -885,7 +948,7 @@ RULES = {"basic": [*TIDY, "long_enough", "mostly_letters", "few_repeats", "in_la
          "gopher": [*TIDY, "language", *GOPHER],                                                 # Rae et al., 2021
          "c4": [*TIDY, "language", "c4_page", "c4_lines"],                                       # Raffel et al., 2020
          "web": ["repair", "strip_html", "strip_controls", "half_width", "strip_boilerplate", "tidy_space",   # all of it, for pages
-                 {"step": "nothing_lost", "fate": "quarantined"}, "language", *GOPHER, "mask_personal"]}
+                 "mask_personal", {"step": "nothing_lost", "fate": "quarantined"}, "language", *GOPHER]}
 
 def steps_of(rules):   # a name of RULES, or a list of names and dicts -> list of steps
     "The steps of a named rule set, or of a list of descriptions."
