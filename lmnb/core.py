@@ -98,6 +98,7 @@ def stable_hash(value):   # anything JSON can hold -> 64 hexadecimal digits
         found.update(piece.encode())
     return found.hexdigest()
 
+# %% ../nbs/00_core.ipynb #c019p
 def _json_pieces(value):   # -> iterator of str; joined, they are the JSON of the value with sorted keys
     dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
     if isinstance(value, dict) and value and all(type(key) is str for key in value):
@@ -158,6 +159,7 @@ def read_json(path,                # file to read
     except OSError as error: raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error: raise CorruptError(f"{path} is not readable JSON: {str(error)[:80]}") from error
 
+# %% ../nbs/00_core.ipynb #c023u
 def sound_json(text:str,           # of foreign origin
                *,
                finite:bool=True,   # as in `read_json`
@@ -168,6 +170,7 @@ def sound_json(text:str,           # of foreign origin
     if "\\ud" in text.lower(): json.dumps(value, ensure_ascii=False).encode()      # half a character
     return value
 
+# %% ../nbs/00_core.ipynb #c023v
 def _short(digits):   # of a whole number -> int
     if len(digits) > 40: raise ValueError(f"a number of {len(digits):,} digits")
     return int(digits)
