@@ -258,9 +258,9 @@ def token_losses(checkpoint,   # of a language model
 
 # %% ../nbs/52_serve.ipynb #c017a
 @contextmanager
-def text_stream(tokenizer,
-                rows,    # with "text", or with "ids" that were made of it
-                ):       # yields (IdStream, end of each piece in it, bytes of each piece)
+def text_stream(tokenizer,   # of the model that reads
+                rows,        # with "text", or with "ids" that were made of it
+                ):           # yields (IdStream, end of each piece in it, bytes of each piece)
     "All texts as one stream of ids, as training has it; pieces are documents, or 256 tokens of a single long text. Long texts lie in a file that goes with the context."
     texts = [row["text"] for row in rows]
     with tempfile.TemporaryFile(dir=home()) as file:
@@ -301,7 +301,9 @@ def _pieces(file, tokenizer, text, size=256):   # as `_documents`; one text, cut
     return ends, [len(sound(text[a:b]).encode()) for a, b in zip(cuts, cuts[1:])]
 
 # %% ../nbs/52_serve.ipynb #c018
-def scores_of_sums(nats_P, tokens_P, bytes_P, lossy):   # sums of P pieces -> (list of Score, items)
+def scores_of_sums(nats_P, tokens_P, bytes_P,   # sums of P pieces
+                   lossy,                       # whether the tokenizer loses text
+                   ):                           # -> (list of Score, items)
     "Scores of a language model; the items are (nats, bytes) of each piece, or (nats, tokens) where text is lost."
     read = tokens_P > 0
     nats, tokens, sizes = nats_P[read], tokens_P[read], bytes_P[read]
