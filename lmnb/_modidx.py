@@ -1570,6 +1570,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.web.article': ('web.html#article', 'lmnb/web.py'),
                           'lmnb.web.blocks': ('web.html#blocks', 'lmnb/web.py'),
                           'lmnb.web.body_of': ('web.html#body_of', 'lmnb/web.py'),
+                          'lmnb.web.charset_of': ('web.html#charset_of', 'lmnb/web.py'),
                           'lmnb.web.codec_of': ('web.html#codec_of', 'lmnb/web.py'),
                           'lmnb.web.dense_blocks': ('web.html#dense_blocks', 'lmnb/web.py'),
                           'lmnb.web.dense_text': ('web.html#dense_text', 'lmnb/web.py'),

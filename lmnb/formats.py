@@ -21,7 +21,7 @@ from .budget import FREE, MEMORY, RATIO, Budget, Late, OverBudget, Worker, serve
 from .core import CorruptError, InputError, LmnbError
 from .scan import read_image, read_speech
 from .office import chapters, word_text
-from .web import CODECS, HEAD, encoding_of, whole_text
+from .web import CODECS, HEAD, charset_of, encoding_of, whole_text
 
 # %% ../nbs/08_formats.ipynb #c005
 def decode(data:bytes,           # a file's content
@@ -1042,8 +1042,8 @@ def _payload(raw):
     header, http = record.rec_headers.get_header, record.http_headers
     notes = {"url": header("WARC-Target-URI"), "date": header("WARC-Date"), "language": header("WARC-Identified-Content-Language"),
              "status": http.get_statuscode() if http else None, "engine": f"warcio {metadata.version('warcio')}"}
-    charset = re.search(r"charset=[\"']?([\w.:-]+)", (http and http.get_header("Content-Type")) or "", re.I)
-    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset and charset[1]
+    charset = charset_of((http and http.get_header("Content-Type")) or "")
+    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset
 
 # %% ../nbs/08_formats.ipynb #c103
 def _framed(file, begin, end):
