@@ -36,7 +36,7 @@ from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, alone, decide, task_of
-from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
+from .tokenize import KINDS, Tokenizer, fertility, load_tokenizer
 from .train import RECIPES, read_metrics, text_of
 
 # %% ../nbs/52_serve.ipynb #c005
@@ -213,7 +213,7 @@ def token_losses(checkpoint,   # of a language model
     task, losses, targets, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], [], None
     for batch in task.score_batches(stream):
         ids_BT, target_BT, context = batch.inputs["ids_BT"], batch.target, {"state": None if batch.fresh else state}
-        if task.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT)
+        if task.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT, checkpoint.tokenizer.eos)
         logits_BTV, state = checkpoint.model(ids_BT, **context)
         losses.append(cross_entropy(logits_BTV.mT.float(), target_BT, ignore_index=NOTHING, reduction="none"))
         targets.append(target_BT)
@@ -224,7 +224,7 @@ def text_stream(tokenizer, rows):   # rows with "text" -> (ids, number of the pi
     "All texts as one stream of ids, as training has it; pieces are documents, or 256 tokens of a single long text."
     encoded = tokenizer.encode_batch([row["text"] for row in rows])
     if len(rows) > 1:
-        ids = np.concatenate([np.array(one + [EOS], np.int64) for one in encoded])
+        ids = np.concatenate([np.array(one + [tokenizer.eos], np.int64) for one in encoded])
         return ids, np.repeat(np.arange(len(rows)), [len(one) + 1 for one in encoded]), np.array([len(row["text"].encode()) for row in rows])
     text, starts = rows[0]["text"], [a for a, _ in tokenizer.encode_spans(rows[0]["text"])[1]][::256]
     cuts = [0, *starts[1:], len(text)]
@@ -280,10 +280,10 @@ def tokens_per_second(checkpoint,       # a model that writes: lm, chat, transla
     model, context, config = checkpoint.model, {}, checkpoint.config.model
     if config.positions == "learned" and config.architecture == "transformer": tokens = min(tokens, config.context - 1)      # it can write no more
     if config.head == "seq2seq":
-        source = torch.tensor([[BOS]*8])
+        source = torch.tensor([[checkpoint.tokenizer.eos]*8])
         with torch.no_grad(): model, context = model.decoder, model.context(source, torch.ones_like(source, dtype=torch.bool))
     elif config.head != "next": return None
-    prompt, options = torch.tensor([[BOS]]), dict(sampling=Sampling(temperature=0), end=None, **context)
+    prompt, options = torch.tensor([[checkpoint.tokenizer.eos]]), dict(sampling=Sampling(temperature=0), **checkpoint.tokenizer.ending(False), **context)
     for _ in stream_ids(model, prompt, most=min(4, tokens), **options): pass             # the first steps also warm up
     began = time.perf_counter()
     count = sum(1 for _ in stream_ids(model, prompt, most=tokens, **options))

@@ -220,8 +220,17 @@ class Tokenizer:
     @property
     def in_bytes(self): return self.kind in ("bpe", "unigram")
 
+    def role(self, name:str):   # such as "<eos>" -> id
+        "The id of a role; raises `UsageError` where the vocabulary has none."
+        if name in self.roles: return self.roles[name]
+        raise UsageError(f"this vocabulary has no {name} (its roles: {', '.join(self.roles) or 'none'}): take a tokenizer that has it, such as one of lmnb's own")
+
     @property
-    def eos(self): return self.roles["<eos>"]
+    def eos(self): return self.role("<eos>")
+
+    def ending(self, stop:bool=True):   # does the end close the text? -> dict for `stream_ids`: end, never
+        "The id that ends a text, and the control ids, which are not written otherwise; without `stop` the model writes on."
+        return {"end": self.eos if stop else None, "never": tuple(self.roles.values())}
 
     @cached_property
     def controls(self): return {self.engine.id_to_token(i): i for i in self.roles.values()}
@@ -396,7 +405,8 @@ def control_parts(self:Tokenizer,
     for name in names:
         if name not in self.controls: raise UsageError(f"{name!r} is no special token: there are {', '.join(self.controls)}")
     parts, at = [], 0
-    for m in re.finditer("|".join(map(re.escape, names)), text) if names else ():
+    longest = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    for m in re.finditer(longest, text) if names else ():
         parts += [(at, m.start(), None), (*m.span(), self.controls[m.group()])]
         at = m.end()
     return parts + [(at, len(text), None)]
@@ -406,10 +416,11 @@ def plain_spans(self:Tokenizer,
                 text:str,   # to encode
                 ):   # -> ids, [(start, end)]
     "Ids and places of a text without control tokens."
+    unknown = self.roles.get("<unk>")
     if self.kind == "word":
         spans = spaced_spans(text) if self.spaced else word_spans(text)
-        return [self.units.get(text[a:b].lower() if self.lowercase else text[a:b], UNK) for a, b in spans], spans
-    if self.kind == "char": return [self.units.get(c, UNK) for c in text], [(i, i + 1) for i in range(len(text))]
+        return [self.units.get(text[a:b].lower() if self.lowercase else text[a:b], unknown) for a, b in spans], spans
+    if self.kind == "char": return [self.units.get(c, unknown) for c in text], [(i, i + 1) for i in range(len(text))]
     found = self.engine.encode(sound(text), add_special_tokens=False)
     return found.ids, found.offsets
 
