@@ -229,9 +229,11 @@ def draft_ids(model, ids_1T, **options):   # -> ids without the end, passes thro
 def new_text(tokenizer,   # of the model
              columns,     # of one row: what `stream_ids` yields
              most:int,    # tokens at most
+             before=(),   # ids that stand before: where the pieces of a vocabulary do not carry their spaces
              ):           # yields pieces of text that hold whole characters
     "Ids as they come -> text as it becomes readable; the last few dozen are decoded together, so that a long text costs no more per token."
-    ids, shown = [], ""
+    ids = list(before[-32:])
+    shown = tokenizer.decode(ids)
     for number, column in enumerate(columns):
         if column[0] < 0: return
         ids.append(int(column[0]))
@@ -259,9 +261,9 @@ def stream_text(checkpoint,            # a language model's checkpoint
     start_1T = torch.tensor([start], device=model.bias.device)
     if guess: columns = ([i] for piece in draft_stream(model, start_1T, most=most, **tokenizer.ending()) for i in piece)
     else: columns = stream_ids(model, start_1T, sampling=sampling, most=most, **tokenizer.ending())
-    pieces = new_text(tokenizer, columns, most)
-    def spaced(text): return " "*(tokenizer.lossy and prompt[-1:].isalnum() and text[:1].isalnum() and text[:1].isascii()) + text
-    return (text if number else spaced(text) for number, text in enumerate(pieces))
+    pieces = new_text(tokenizer, columns, most, start if tokenizer.lossy or tokenizer.foreign else ())
+    if not prompt[-1:].isspace() or tokenizer.in_bytes: return pieces
+    return (text if number else text.removeprefix(" ") for number, text in enumerate(pieces))
 
 # %% ../nbs/33_generate.ipynb #c026
 def generate(checkpoint,            # a language model's checkpoint
