@@ -21,7 +21,7 @@ from .budget import FREE, MEMORY, RATIO, Budget, Late, OverBudget, Worker, serve
 from .core import CorruptError, InputError, LmnbError
 from .scan import read_image, read_speech
 from .office import chapters, word_text
-from .web import CODECS, HEAD, encoding_of, whole_text
+from .web import CODECS, HEAD, charset_of, encoding_of, whole_text
 
 # %% ../nbs/08_formats.ipynb #c005
 def decode(data:bytes,           # a file's content
@@ -988,6 +988,43 @@ def _warc(source):
             if "fate" in meta: meta = {**meta, "offset": offset}
             yield text, {**meta, **notes}
 
+# %% ../nbs/08_formats.ipynb #c099a
+def _body(record):
+    "The body of a record, its chunks joined, unpacked; raises `NotImplementedError` for a packing that is not known."
+    http = record.http_headers
+    coding = ((http and http.get_header("Content-Encoding")) or "").strip().lower()
+    if coding in ("", "identity", "none", "gzip", "x-gzip", "deflate"):
+        return record.content_stream().read(LONGEST + 1)
+    http.remove_header("Content-Encoding")
+    packed = record.content_stream().read(LONGEST + 1)
+    if sniff(packed) == "html":                              # the archive unpacked it, and kept the header
+        return packed
+    if coding not in ("br", "zstd"):
+        raise NotImplementedError(f"a body packed as {coding[:40]!r}")
+    return _unbrotli(packed) if coding == "br" else _unzstd(packed)
+
+def _unbrotli(data):
+    "Unpacked bytes, at most a little more than `LONGEST`."
+    import brotli
+    box, found = brotli.Decompressor(), bytearray()
+    try:
+        while len(found) <= LONGEST and not box.is_finished():
+            piece = box.process(data, output_buffer_limit=BLOCK)
+            if not data and not piece:
+                raise ValueError("brotli ends in the middle")
+            found += piece
+            data = b""
+    except brotli.error as error:
+        raise ValueError("damaged brotli") from error
+    return bytes(found)
+
+def _unzstd(data):
+    import zstandard
+    try:
+        return zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(data).read(LONGEST + 1)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"damaged zstd: {error}") from error
+
 # %% ../nbs/08_formats.ipynb #c100
 def _payload(raw):
     "(type, url, notes, body, declared encoding) of a record; warcio undoes chunks and compression."
@@ -1001,12 +1038,12 @@ def _payload(raw):
     if b"\nwarc-target-uri:" not in raw[:HEAD].partition(b"\r\n\r\n")[0].lower(): raw = raw.replace(b"\n", b"\nWARC-Target-URI: urn:unknown\r\n", 1)   # warcio insists
     with redirect_stderr(io.StringIO()):
         record = next(iter(ArchiveIterator(io.BytesIO(raw))))
-        body = record.content_stream().read(LONGEST + 1)
+        body = _body(record)
     header, http = record.rec_headers.get_header, record.http_headers
     notes = {"url": header("WARC-Target-URI"), "date": header("WARC-Date"), "language": header("WARC-Identified-Content-Language"),
              "status": http.get_statuscode() if http else None, "engine": f"warcio {metadata.version('warcio')}"}
-    charset = re.search(r"charset=[\"']?([\w.:-]+)", (http and http.get_header("Content-Type")) or "", re.I)
-    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset and charset[1]
+    charset = charset_of((http and http.get_header("Content-Type")) or "")
+    return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset
 
 # %% ../nbs/08_formats.ipynb #c103
 def _framed(file, begin, end):

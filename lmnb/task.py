@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from .batch import IdStream, buckets, pad, score_windows, stream_step, windows
 from .checkpoint import TaskConfig
 from .core import InputError, UsageError, patch
-from .tokenize import CHINESE, EOS, WORD, Shards
+from .tokenize import CHINESE, WORD, Shards
 
 # %% ../nbs/31_task.ipynb #c005
 NOTHING = -100
@@ -213,7 +213,7 @@ def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how 
     return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), right
 
 # %% ../nbs/31_task.ipynb #t202
-def apart(ids_BT, end:int=EOS):   # packed rows, the id that closes a document (lmnb's own) -> index_PT into the flattened ids, mask_PT: one row for each piece of a document
+def apart(ids_BT, end:int):   # packed rows, the id that closes a document -> index_PT into the flattened ids, mask_PT: one row for each piece of a document
     "Where each document's pieces stand; its end opens a new one."
     new_BT = ids_BT == end
     new_BT[:, 0] = True
@@ -223,7 +223,7 @@ def apart(ids_BT, end:int=EOS):   # packed rows, the id that closes a document (
     mask_PT = step_T < length_P[:, None]
     return (start_P[:, None] + step_T)*mask_PT, mask_PT
 
-def alone(ids_BT, target_BT, end:int=EOS):   # a packed batch, the id that closes a document -> ids_PT, target_PT, {"mask_BT": mask_PT}
+def alone(ids_BT, target_BT, end:int):   # a packed batch, the id that closes a document -> ids_PT, target_PT, {"mask_BT": mask_PT}
     "A packed batch with each document in a row of its own."
     index_PT, mask_PT = apart(ids_BT, end)
     return ids_BT.flatten()[index_PT], target_BT.flatten()[index_PT].masked_fill(~mask_PT, NOTHING), {"mask_BT": mask_PT}

@@ -8,7 +8,8 @@ __all__ = ['KERNELS', 'GATES', 'STATE', 'FACTS', 'STOPPED', 'TRIM_THRESHOLD', 'M
            'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'set_up_blocks', 'Loss', 'Run',
            'join', 'dice', 'out_of_memory', 'same_run', 'same_state', 'merit', 'stop_flag', 'leave', 'ending', 'hooks',
            'tensorboard', 'memory_kept', 'train', 'run_lock', 'go_back', 'clear_after', 'mend_pointers',
-           'set_threshold', 'read_metrics', 'hint', 'plan', 'recipe_of', 'text_of', 'fit', 'prepared_run']
+           'set_threshold', 'read_metrics', 'measured_row', 'hint', 'plan', 'recipe_of', 'text_of', 'fit',
+           'prepared_run']
 
 # %% ../nbs/32_train.ipynb #c002
 import ctypes, json, math, os, signal, sys, threading, time
@@ -27,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
-from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, locked, need, need_compiler, patch, pick_device, read_json, write_atomic
+from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, locked, need, need_compiler, patch, pick_device, read_json, sound_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
 from .models.base import State, checked
 from .models.heads import build_model
@@ -452,7 +453,7 @@ def restore(self:Run,
     place = standing(self.folder/"checkpoints"/f"step-{step}")
     state = standing(self.folder/"checkpoints"/f"step-{step}.state")
     verify(place); verify(state, STATE)
-    tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json")
+    tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json", finite=False)
     same_run(read_config(place), self.config, self.folder)
     same_state(facts.get("recipe", {}), self.recipe, self.folder, carried="carried" in facts)
     if load_tokenizer(place).to_dict() != self.tokenizer.to_dict(): raise UsageError(f"{self.folder} was begun with another tokenizer: give the same command again, or another --out")
@@ -763,9 +764,23 @@ def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out. Raises `CorruptError` for another that is not."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    try: return [json.loads(line) for line in lines]
-    except ValueError as error: raise CorruptError(f"{path} has a line that is not JSON ({error}): remove that line") from error
+    try: lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+    except UnicodeDecodeError as error: raise CorruptError(f"{path} is not text in UTF-8 ({str(error)[:80]}): copy the run again") from error
+    return [measured_row(line, path) for line in lines]
+
+def measured_row(line:str,   # of `metrics.jsonl`
+                 path,       # the file, for a message
+                 ):          # -> dict
+    "One measurement: `step`, and numbers where numbers belong; raises `CorruptError` for anything else."
+    try: row = sound_json(line, finite=False)
+    except (ValueError, RecursionError) as error: raise CorruptError(f"{path} has a line that is not JSON ({str(error)[:80]}): remove that line") from error
+    for name in ("step", "tokens", "seconds", "loss", "rate", "gradient", "dev_loss", "dev_accuracy"):
+        value = row.get(name, 0)
+        whole_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18
+        if not whole_number and not isinstance(value, (float, type(None)) if name not in ("step", "tokens") else ()):
+            raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
+    if "step" not in row: raise CorruptError(f"{path} has a line without a step: remove that line")
+    return row
 
 # %% ../nbs/32_train.ipynb #c041
 RECIPES = {

@@ -973,3 +973,25 @@ def test_names_are_trimmed_and_zero_is_a_value():
     assert [row["label"] for _, row, _ in rows_of(lines.encode(), "jsonl")] == values and [row["label"] for _, row in rows_in(lines, "a.jsonl")[0]] == values
     assert [row["label"] for _, row in rows_in(json.dumps([{"text": "One.", "label": value} for value in values]), "a.json")[0]] == values
     assert [row["label"] for _, row in rows_in(parquet({"text": ["a", "b"], "label": [0, 1]}), "a.parquet")[0]] == [0, 1]
+
+
+# -- packed bodies in web archives -----------------------------------------------------------------------------------
+
+def response(body, coding):
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: " + coding.encode() + b"\r\n\r\n" + body
+    return b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\nContent-Type: application/http\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n" % (len(http), http)
+
+
+def test_packed_bodies_in_web_archives():
+    import brotli
+    path = CASES / "25-warc-brotli/pages.warc"
+    found = list(parts(path.read_bytes(), "pages.warc"))
+    assert len(found) == 5 and len({text for text, meta in found if "fate" not in meta}) == 1 and found[2][1]["url"].endswith("/br")
+    body = page(LONG).encode()
+    good = response(gzip.compress(body), "gzip") + response(brotli.compress(body), "br") + response(zst(body), "zstd") + response(brotli.compress(body), " BR ") + response(body, "br")
+    assert split(parts(good)) == ([LONG.strip()] * 5, [])
+    bad = response(b"not packed", "br") + response(brotli.compress(body)[:-60], "br") + response(zst(body)[:20], "zstd") + response(b"\x1f\x9d\x90", "compress") + response(b"x", "gzip, br")
+    texts, reasons = split(parts(bad + response(body, "")))
+    assert texts == [LONG.strip()] and [" ".join(reason.split()[:4]) for reason in reasons[:2]] == ["ValueError: damaged brotli", "ValueError: brotli ends in"] and "'compress'" in reasons[-2] and "'gzip, br'" in reasons[-1] and len(reasons) == 5
+    texts, reasons = split(parts(response(brotli.compress(bytes(2**27)), "br")))
+    assert not texts and len(reasons) == 1 and ("33,554,432" in reasons[0] or "more than 100 times" in reasons[0])
