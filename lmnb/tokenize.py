@@ -554,6 +554,7 @@ ATOM = r"(?:\\[pP]\{\^?\w{1,20}\}|\\[^pP\d]|\[(?:\\.|[^\]\\\[])+\]|[^\\\[\](){}|
 BRANCH = rf"(?:{ATOM}(?:\?|\{{\d{{1,2}}(?:,\d{{1,2}})?\}})?)*{ATOM}(?:[*+?]|\{{\d{{1,2}},?\d{{0,2}}\}})?(?:\(\?!\\S\))?"
 HARMLESS = re.compile(rf"\^?{BRANCH}(?:\|{BRANCH})*\$?")
 
+# %% ../nbs/13_tokenize.ipynb #f002a
 def harmless(pattern:str):   # -> the pattern
     "A pattern that is read in one go; raises `ValueError` for another."
     if pattern in KNOWN_PATTERNS or (len(pattern) <= 300 and HARMLESS.fullmatch(pattern)): return pattern
@@ -564,6 +565,7 @@ PARTS = ("NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "Stri
          "WhitespaceSplit", "Punctuation", "Digits", "CharDelimiterSplit", "Split", "UnicodeScripts", "WordPiece", "BPEDecoder", "ByteFallback", "Fuse", "Sequence")
 Id, Short, Sign = Annotated[int, Field(ge=0, lt=2**21)], Annotated[str, Field(max_length=32)], Annotated[str, Field(min_length=1, max_length=1)]
 
+# %% ../nbs/13_tokenize.ipynb #f004a
 class Strict(BaseModel):
     "Data from a file: typed, and no unknown keys."
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -573,6 +575,7 @@ class Pattern(Strict):
     String: Annotated[str, Field(min_length=1, max_length=32)] | None = None
     Regex: Annotated[str, AfterValidator(harmless)] | None = None
 
+# %% ../nbs/13_tokenize.ipynb #f004b
 class Part(Strict):
     "A step before or after the model; which of its settings belong together the engine knows."
     type: Literal[PARTS]
@@ -616,6 +619,7 @@ class Added(Strict):
     normalized: bool = True
     special: bool = False
 
+# %% ../nbs/13_tokenize.ipynb #f005a
 class Model(Strict):
     "The vocabulary, and how it is applied."
     type: Literal["BPE", "WordPiece", "Unigram", "WordLevel"]
@@ -631,6 +635,7 @@ class Model(Strict):
     byte_fallback: bool | None = None
     ignore_merges: bool | None = None
 
+# %% ../nbs/13_tokenize.ipynb #f005b
 class Ours(Strict):
     "The section `lmnb`."
     kind: Literal[KINDS]
@@ -697,6 +702,7 @@ def read_form(path):   # tokenizer.json -> its content, and what lmnb wrote besi
     except (ValueError, RecursionError) as error: raise CorruptError(f"{path} is not a tokenizer that lmnb reads: {str(error)[:160]}") from error
     return content, ours
 
+# %% ../nbs/13_tokenize.ipynb #c061a
 def load_tokenizer(folder,   # folder with a tokenizer.json
                    ):        # -> Tokenizer
     "Read a tokenizer back, lmnb's own or another program's; raises `InputError` if it is missing, `CorruptError` if it is damaged, unsafe or needs another dictionary."
@@ -710,6 +716,7 @@ def load_tokenizer(folder,   # folder with a tokenizer.json
         raise CorruptError(f"{path} was made with another dictionary of jieba: install the version it names")
     return Tokenizer(ours["kind"], engine, lowercase=ours["lowercase"], spaced=ours["spaced"], roles=ours["roles"])
 
+# %% ../nbs/13_tokenize.ipynb #c061b
 def engine_of(content,   # of a checked tokenizer.json
               path,      # of it, for an error
               ):         # -> an engine of `tokenizers`
@@ -735,6 +742,7 @@ NAMES = {   # role -> what others call it; the first that is there counts
 }
 FOREIGN = {"BPE": "bpe", "WordPiece": "wordpiece", "Unigram": "unigram", "WordLevel": "word"}
 
+# %% ../nbs/13_tokenize.ipynb #f011a
 def foreign_tokenizer(engine,    # of `tokenizers`
                       content,   # of its tokenizer.json
                       ours,      # the section `lmnb`, or None
@@ -797,6 +805,7 @@ def blocks(text:str,          # of any length
         at = end
     yield text[at:], True
 
+# %% ../nbs/13_tokenize.ipynb #c067a
 @patch
 def cuts(self:Tokenizer):   # -> a pattern for `blocks`, or None
     "Where a text may be cut, and its ids stay the same."
