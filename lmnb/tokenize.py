@@ -749,7 +749,8 @@ def foreign_tokenizer(engine,    # of `tokenizers`
                       path,      # of the file, for an error
                       ):         # -> Tokenizer
     "A tokenizer that was made elsewhere, with the roles that it has; every other special token is a role by its own name."
-    roles = {role: i for role, names in NAMES.items() if (i := next(filter(None.__ne__, map(engine.token_to_id, names)), None)) is not None}
+    found = {role: [i for i in map(engine.token_to_id, names) if i is not None] for role, names in NAMES.items()}
+    roles = {role: ids[0] for role, ids in found.items() if ids}
     special = {token["content"]: token["id"] for token in content.get("added_tokens", ()) if token.get("special") and not re.fullmatch("<0x[0-9A-F]{2}>", token["content"])}
     roles |= {name: i for name, i in special.items() if i not in roles.values()}
     if ours: roles = ours["roles"]
