@@ -148,7 +148,7 @@ class _Sink:
             with self.lock: self.flush()
 
 # %% ../nbs/05_budget.ipynb #c012
-LIBRARIES = 400 << 20   # bytes of address space for what a job may yet import: reserved, mostly never used
+LIBRARIES = 2**30   # bytes of address space for what a job may yet import: reserved, mostly never used
 
 def serve(**jobs):   # name -> function (data, **options) that yields pairs (text, notes), what JSON can hold, or once its Budget
     "The worker's loop: read a request, answer part by part, until the caller is gone."

@@ -469,7 +469,7 @@ def _ask(job, data, **options):
     try:
         with worker.lock:
             for part in worker._parts(job, data, budget, None, **options):
-                if isinstance(part, list): found.append(tuple(part))
+                if isinstance(part, tuple): found.append(part)
                 budget.allow(part if isinstance(part, float) else LOOK*bool(part[0].strip()))
     except UsageError as error: raise InputError(str(error)) from error      # a missing extra is told file by file
     except OverBudget as error:
