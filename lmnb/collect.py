@@ -10,7 +10,7 @@ __all__ = ['DATASETS', 'LANGUAGES', 'OURS', 'NOTES', 'SKIP', 'DEFS', 'PYTHON', '
            'chapter_of', 'distinct', 'summary_pair', 'interface_pairs', 'letters_of', 'good_pair', 'name_pairs',
            'unit_pairs', 'time_pairs', 'amount_pairs', 'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words',
            'answer_row', 'answer_rows', 'hold_out', 'public_text', 'members_text', 'own_paths', 'own_name',
-           'own_dataset']
+           'own_dataset', 'whole_set', 'part_name']
 
 # %% ../nbs/10_collect.ipynb #c003
 import ast, difflib, gzip, io, itertools, json, os, platform, random, re, shutil, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
@@ -925,3 +925,24 @@ def own_dataset(source,             # a file or folder, several with commas, or 
     notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}", *notes)
     card = f"# {own_name(paths)}\n\nYour own data, from {name}, read for {found.task} ({found.how}). {found.counts().capitalize()}; {found.left.total():,} unusable ones left out. {sizes} rows.\n" + "".join(f"\n{note}.\n" for note in notes[1:])
     return DataSet(own_name(paths + [path for some in given.values() for path in some]), found.task, languages, "your own", parts, card, name, notes=notes, facts=facts)
+
+# %% ../nbs/10_collect.ipynb #c099w
+def whole_set(source,             # a file or folder, several with commas, or a list of them
+              *,
+              task:str=None,      # what it is for; None: what its columns say
+              columns:str=None,   # which column is which, such as "text=review,label=topic"
+              ):                  # -> DataSet of one part, which is called as the file is
+    "A reader's own files as one part, whole and in their order: a test set. Raises `InputError` where nothing in them can be used."
+    paths, wanted = own_paths(source), asked_columns(columns) if columns else None
+    found = found_in(paths, Reads(kind_at, head_at, rows_at, lines_at, read, guess_language), task=task, columns=wanted)
+    name, rows = ", ".join(map(shown, paths)), [row for some in found.rows.values() for row in some]
+    if not rows: raise InputError(f"{name} holds no usable rows: {found.counts()}")
+    notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}",)
+    languages = tuple(sorted({row["language"] for row in rows}))
+    facts = {"whole": part_name(paths), "rows": found.counts()}
+    return DataSet(own_name(paths), found.task, languages, "your own", {part_name(paths): rows}, source=name, notes=notes, facts=facts)
+
+def part_name(paths):   # -> "reviews.csv", "letters/", "./test", "a.txt +2"
+    "A file's own name, as a part: no part of a data set can be called so."
+    name = shown(paths[0].resolve().name) + "/"*paths[0].is_dir()
+    return (name if "." in name or "/" in name else f"./{name}") + (f" +{len(paths) - 1}" if len(paths) > 1 else "")
