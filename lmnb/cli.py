@@ -497,7 +497,7 @@ def comparison(runs, as_json=False):   # -> list of lines
         text = f" · text {ranking['hash'][-8:]}"*((data, part, ranking["metric"]) in twice)
         lines += ["", f"{data} · {part}: {ranking['metric']}, n = {ranking['n']:,}{text}"] + [table_line(row) for row in ranking["rows"]]
         told = verdicts(ranking)
-        lines += [f"  {row['text']}" for row in told if row["mark"] != "wins"] or ([] if told else ["  no classical row is known for this text"])
+        lines += [f"  {row['text']}" for row in told if row["mark"] != "wins"] or ([] if told else ["  no classical row is known for this text (lmnb evaluate shows them)"])
     return lines
 
 # %% ../nbs/54_cli.ipynb #c031
