@@ -39,7 +39,8 @@ from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, alone, decide, task_of
-from .tokenize import BOS, KINDS, Shards, Tokenizer, blocks, fertility, id_batches, id_type, load_tokenizer, sound
+from .threads import use_room
+from .tokenize import KINDS, Shards, Tokenizer, blocks, fertility, id_batches, id_type, load_tokenizer, sound
 from .train import RECIPES, read_metrics, text_of
 
 # %% ../nbs/52_serve.ipynb #c005
@@ -249,8 +250,8 @@ def losses_in(checkpoint,   # of a language model
     for batch, where in zip(task.score_batches(stream, size), task.score_batches(Places(len(stream)), size)):
         ids_BT, target_BT, place_BT, context = batch.inputs["ids_BT"], batch.target, where.target, {"state": None if batch.fresh else state}
         if task.config.isolate:
-            _, place_BT, _ = alone(ids_BT, place_BT)
-            ids_BT, target_BT, context = alone(ids_BT, target_BT)
+            _, place_BT, _ = alone(ids_BT, place_BT, checkpoint.tokenizer.eos)
+            ids_BT, target_BT, context = alone(ids_BT, target_BT, checkpoint.tokenizer.eos)
         logits_BTV, state = checkpoint.model(ids_BT, **context)
         asked_BT = target_BT != NOTHING
         nats = cross_entropy(logits_BTV[asked_BT].float(), target_BT[asked_BT], reduction="none")
@@ -300,7 +301,7 @@ def _given_ids(file, tokenizer, rows):   # as `_documents`; rows that know their
 
 def _pieces(file, tokenizer, text, size=256):   # as `_documents`; one text, cut after each `size` tokens
     cuts, count, at = [0], 0, 0
-    for block, _ in blocks(text):
+    for block, _ in blocks(text, cut=tokenizer.cuts()):
         ids, spans = tokenizer.encode_spans(block)
         file.write(np.array(ids, id_type(tokenizer)).tobytes())
         cuts += [at + a for number, (a, _) in enumerate(spans, count) if number and number % size == 0]
@@ -397,10 +398,10 @@ def tokens_per_second(checkpoint,       # a model that writes: lm, chat, transla
     model, context, config = checkpoint.model, {}, checkpoint.config.model
     if config.positions == "learned" and config.architecture == "transformer": tokens = min(tokens, config.context - 1)      # it can write no more
     if config.head == "seq2seq":
-        source = torch.tensor([[BOS]*8])
+        source = torch.tensor([[checkpoint.tokenizer.eos]*8])
         with torch.no_grad(): model, context = model.decoder, model.context(source, torch.ones_like(source, dtype=torch.bool))
     elif config.head != "next": return None
-    prompt, options = torch.tensor([[BOS]]), dict(sampling=Sampling(temperature=0), end=None, **context)
+    prompt, options = torch.tensor([[checkpoint.tokenizer.eos]]), dict(sampling=Sampling(temperature=0), **checkpoint.tokenizer.ending(False), **context)
     for _ in stream_ids(model, prompt, most=min(4, tokens), **options): pass             # the first steps also warm up
     began = time.perf_counter()
     count = sum(1 for _ in stream_ids(model, prompt, most=tokens, **options))
@@ -544,6 +545,7 @@ def evaluate_run(run,             # folder or name of a run
     if not isinstance(data, DataSet): data = load_dataset(data) if str(data) in DATASETS or part else whole_set(data, task=task)
     if task != data.task and (task, data.task) != ("lm", "pairs"): raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
     speed = tokens_per_second(checkpoint)
+    use_room()
     for name in [part] if part else [data.facts["whole"]] if data.facts.get("whole") else test_parts(data):
         if name not in data.parts: raise UsageError(f"{data.name} has no part {name!r}: choose one of {', '.join(data.parts)}")
         began, rows = time.perf_counter(), data.parts[name] if task == "lm" and data.task == "lm" else part_rows(data, name, limit)

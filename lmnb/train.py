@@ -35,6 +35,7 @@ from .models.heads import build_model
 from .models.transformer import Block, balance
 from .models.zoo import preset
 from .task import task_of, tune_threshold
+from .threads import Threads, fixed
 from .tokenize import Tokenizer, load_tokenizer
 
 # %% ../nbs/32_train.ipynb #c007
@@ -66,6 +67,7 @@ class Recipe(Plain):
     save_minutes: float = Field(5.0, ge=0, le=10**5)          # between scores, save at least so often
     workers: int = Field(0, ge=0, le=64)                      # threads that prepare the next batches meanwhile
     shard: bool = False                                       # on several ranks: each keeps a slice of the weights (FSDP), not a copy (DDP)
+    threads: int | None = Field(None, ge=1, le=1024)          # on a processor; None: as many as are fastest, measured (chapter 02)
     seed: int = Field(0, ge=0, le=2**31)
 
 # %% ../nbs/32_train.ipynb #c009
@@ -185,6 +187,7 @@ class Run:
         self.task = task_of(config.task, tokenizer)
         self.examples, self.dev = self.task.examples(train_rows), self.task.examples(dev_rows)
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
+        self.threads = Threads(recipe.threads or (None if self.device.type == "cpu" and self.ranks.world == 1 else torch.get_num_threads()))
         self.dev_size = None                                          # where time decides how much of `dev` is scored
         self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; see `go`
         self.bound_dev()
@@ -305,6 +308,30 @@ def join(states):   # of neighbouring rows -> State
 def dice(*numbers:int):   # such as seed and step -> a seed for the generators
     "Numbers mixed into one, so that neighbours have nothing in common."
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+# %% ../nbs/32_train.ipynb #d112b
+@patch
+def pick_threads(self:Run):
+    "Choose the number of threads by a few steps that change nothing."
+    before, self.said = self.state, None
+    if self.progress < 1 and not self.threads.settled:
+        batch = self.prepare(self.step).to(self.device)
+        state = None if batch.fresh or before is None else before.detach()
+        while not self.threads.settled:
+            with self.threads:
+                self.fitting(batch, state)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+    self.state = before
+    self.tell_threads()
+
+# %% ../nbs/32_train.ipynb #d112bp
+@patch
+def tell_threads(self:Run):
+    "Say how many threads there are, at the beginning and where it changes."
+    if self.threads.settled and self.threads.told and self.said != self.threads.n:
+        self.said = self.threads.n
+        self.note(f"{self.threads.told}" + (f", from step {self.step} on" if self.step else ""))
 
 # %% ../nbs/32_train.ipynb #d113
 def out_of_memory(error:RuntimeError):   # -> bool
@@ -434,7 +461,7 @@ FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scal
 @patch
 def state_tensors(self:Run):   # -> dict of tensors, dict of facts
     "All that the rest of the run depends on, but for the weights."
-    tensors, facts = {}, {name: getattr(self, name) for name in FACTS} | {"recipe": self.recipe.model_dump()}
+    tensors, facts = {}, {name: getattr(self, name) for name in FACTS} | {"recipe": self.recipe.model_dump(), "threads": self.threads.n}
     for number, optimizer in enumerate(self.optimizers):
         for index, slot in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": whole(torch.as_tensor(value).detach()).cpu().clone() for name, value in slot.items()}
@@ -468,6 +495,8 @@ def restore(self:Run,
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     if "carried" in facts:
         self.state = State(tuple(tensors[f"carried.{i}"][self.ranks.rank::self.ranks.world].to(self.device) for i in range(facts["carried"][0])), facts["carried"][1])
+    if "threads" in facts and fixed() is None and self.recipe.threads is None:
+        self.threads.keep(facts["threads"])
     for name in FACTS:
         if name in facts: setattr(self, name, facts[name])
     self.parts = max(self.parts, self.recipe.accumulate)          # more of them may be asked for
@@ -636,12 +665,15 @@ def go(self:Run,
     with stop_flag() as stop:
         if self.ranks.world == 1:
             self.stop = partial(leave, self, stop)      # also in the middle of a score: what it is about has been saved
+        self.pick_threads()
         self.time_dev()
         if self.due: self.look()
         next_score = 1 + math.floor(self.progress*self.recipe.scores)
         while self.progress < 1 and not self.enough:
             began = time.perf_counter()
-            self.window.append(self.advance())
+            with self.threads:
+                self.window.append(self.advance())
+            self.tell_threads()
             spent = self.seconds + time.perf_counter() - began
             self.seconds, asked = together(self.ranks, spent*self.ranks.first, float(stop.is_set()))       # one clock, and one decision
             loss, due = self.window[-1], self.progress*self.recipe.scores >= next_score or self.progress >= 1
