@@ -129,7 +129,7 @@ def plain_losses(checkpoint, stream):
     with torch.no_grad():
         for batch in task.score_batches(stream):
             ids, target, context = batch.inputs["ids_BT"], batch.target, {"state": None if batch.fresh else state}
-            if task.config.isolate: ids, target, context = alone(ids, target)
+            if task.config.isolate: ids, target, context = alone(ids, target, checkpoint.tokenizer.eos)
             logits, state = checkpoint.model(ids, **context)
             loss = cross_entropy(logits.mT.float(), target, ignore_index=NOTHING, reduction="none")
             found.append((loss, target))
