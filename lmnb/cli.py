@@ -405,9 +405,10 @@ def advise(data: Data,
     from lmnb.advise import advise as measure
     from lmnb.serve import runs_dir
     progress, chosen = Progress(), [name.strip() for name in models.split(",")] if models else None
-    found = data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+    holds = lambda folder: folder.exists() and any(folder.iterdir())
+    found = data_of(data, progress, task=task, columns=columns, dev=dev, test=test) if not out or not holds(out) else None
     folder = Path(out or runs_dir()/f"{found.name}-advice")
-    if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
+    if holds(folder): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
     result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
     say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
 
