@@ -242,12 +242,10 @@ Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or 
 Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
 PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
 
-def data_of(data:list, progress, **options):   # what --data names; options of `load_dataset` -> DataSet
-    "A data set for training, after its notes have been said: how it was read, and how many rows were used."
+def data_of(data:list, **options):   # what --data names; options of `load_dataset` -> DataSet
+    "A data set for training; its `notes` say how it was read and how many rows were used."
     from lmnb.collect import load_dataset
     found = load_dataset(data[0] if len(data) == 1 else data, **options)
-    for note in found.notes:
-        progress.line(note)
     if options.get("task"):
         found.need(options["task"])
     return found
@@ -350,7 +348,7 @@ def train(data: Data,
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
-        found = found or data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+        found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
     folder = run_folder(found.name, model, name, out, progress)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
@@ -377,11 +375,14 @@ def advise(data: Data,
     "Which architecture for this data and this time, what an imbalance costs, what limits the speed: by measuring."
     from dataclasses import replace
     from lmnb.advise import advise as measure
+    from lmnb.models.zoo import PRESETS
     from lmnb.serve import runs_dir
     progress, chosen = Progress(), [name.strip() for name in models.split(",")] if models else None
-    found = data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+    found = data_of(data, task=task, columns=columns, dev=dev, test=test)
     folder = Path(out or runs_dir()/f"{found.name}-advice")
     if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
+    if strange := [name for name in chosen or [] if name not in PRESETS]: raise UsageError(f"unknown model {strange[0]!r}: choose one of {', '.join(PRESETS)}")
+    for note in found.notes: progress.line(note)
     result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
     say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
 
