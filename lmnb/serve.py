@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD', 'PREPARE', 'LEARN',
-           'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'read_run',
-           'find_runs', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines', 'token_losses',
-           'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm', 'shared_tokenizer',
-           'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve',
-           'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines',
-           'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs',
-           'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows',
-           'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group',
-           'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers',
-           'run_tokenizers', 'tokenizer_rows']
+           'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'resumable',
+           'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs', 'differences', 'in_words', 'own_run',
+           'rename_run', 'remove_run', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines',
+           'token_losses', 'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm',
+           'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream',
+           'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
+           'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table',
+           'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora',
+           'stages', 'step_rows', 'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker',
+           'end_group', 'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers',
+           'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -27,22 +28,23 @@ import torch
 from pydantic import BaseModel, NonNegativeInt, ValidationError, model_validator
 from torch.nn.functional import cross_entropy
 from .baseline import NGram
-from .checkpoint import Config, open_checkpoint, pointed
+from .checkpoint import Config, TaskConfig, open_checkpoint, pointed, saved_steps
 from .clean import RULES
 from .collect import DATASETS, DataSet, load_dataset
-from .core import CorruptError, InputError, LmnbError, UsageError, home, read_json, sha256_file, stable_hash, write_atomic
+from .core import CorruptError, InputError, LmnbError, UsageError, home, locked, read_json, sha256_file, stable_hash, write_atomic, writer_of
 from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_probs, tie
 from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
+from .models.zoo import preset
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
 from .task import NOTHING, alone, decide, task_of
 from .tokenize import BOS, EOS, KINDS, Tokenizer, fertility, load_tokenizer
-from .train import RECIPES, read_metrics, text_of
+from .train import ARCHITECTURES, INPUTS, RECIPES, Recipe, read_metrics, text_of
 
 # %% ../nbs/52_serve.ipynb #c005
 @dataclass(frozen=True)
 class RunInfo:
-    "A run as a table shows it. `status` is ok, or one sentence; `mend` is the command that helps."
+    "A run as a table shows it. `status` is ok where its model can be used, or one sentence; `mend` is the command that helps."
     path: Path
     name: str                       # data set/model
     task: str = ""
@@ -56,6 +58,9 @@ class RunInfo:
     loss: float | None = None       # best on the development part, nats per target
     scores: dict = field(default_factory=dict)   # part -> list of Score
     facts: dict = field(default_factory=dict)    # tokens_per_second, and the data's hash per part
+    settings: dict = field(default_factory=dict)   # of model, input and recipe, as config.json has them
+    state: str = "finished"         # training | stopped | finished | broken
+    progress: float | None = None   # share of the training that is done, 0 to 1
     status: str = "ok"
     mend: str = ""
     stamp: str = ""                 # hash of the manifest: changes with the checkpoint
@@ -111,44 +116,169 @@ def run_config(run):   # -> Config
     try: return Config.model_validate_json(json.dumps(found["checkpoint"]))
     except (ValidationError, KeyError, TypeError) as error: raise CorruptError("config.json is damaged") from error
 
-def progress_of(run):   # -> dict of step, seconds, loss
-    "How far a run came, and the best loss on the development part."
+def progress_of(run):   # -> dict of step, seconds, loss, progress, done
+    "How far a run came, whether that is its end, and the best loss on the development part."
     try: rows = read_metrics(run)
     except (LmnbError, ValueError): rows = []
     losses = [row["dev_loss"] for row in rows if isinstance(row.get("dev_loss"), (int, float))]
     last = rows[-1] if rows else {}
-    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None)}
+    done = bool(last.get("done", rows))                       # runs of earlier versions do not say it
+    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None), "progress": last.get("progress"), "done": done}
+
+# %% ../nbs/52_serve.ipynb #c011a
+def resumable(run):   # folder of a run -> bool
+    "Is there a saved step to go on from, whole by its sizes, and no damage in what stays?"
+    whole = []
+    for step in saved_steps(run):
+        try:
+            for name in (f"step-{step}", f"step-{step}.state"):
+                glance(run/"checkpoints"/name)
+        except LmnbError:
+            continue
+        whole.append(step)
+    try:
+        best = int(pointed(run).name.removeprefix("step-"))
+    except (LmnbError, ValueError):
+        best = None
+    return bool(whole) and (best is None or best in whole or best > max(whole))      # what is newer than the step taken up is made anew
+
+# %% ../nbs/52_serve.ipynb #c011b
+def words_of(config:Config):   # of a run that another program began -> list of words
+    "The command that would have begun a run: what differs from its preset and its recipe as `--set`."
+    model, task = config.model.model_dump(), config.task.model_dump()
+    usual = preset(config.preset, task=config.task.name, vocab_size=config.model.vocab_size, outputs=config.model.outputs).model_dump()
+    recipe = Recipe().model_dump() | RECIPES[config.task.name] | ARCHITECTURES[config.model.architecture]
+    inputs = TaskConfig(name=config.task.name).model_dump() | RECIPES[config.task.name]
+    changed = {name: value for name, value in model.items() if value != usual[name]}
+    changed |= {name: value for name, value in config.training.items() if value is not None and value != recipe.get(name)}
+    changed |= {name: task[name] for name in INPUTS if task[name] not in (inputs.get(name), False, 0)}
+    words = ["lmnb", "train", "--task", config.task.name, "--model", config.preset, "--data", config.data.get("name", "")]
+    return words + [word for name, value in changed.items() for word in ("--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}")]
+
+def begun_by(run,          # folder of a run
+             config=None,  # Config, or None where it cannot be read
+             ):            # -> list of words, or None where nobody knows
+    "The command that began a run."
+    try:
+        words = read_json(run/"command.json")["command"]
+        if words and all(isinstance(word, str) for word in words):
+            return words
+    except (LmnbError, KeyError, TypeError):
+        pass                                               # of quickstart, of a program, or of an earlier version
+    data = config.data.get("name") if config else run.parent.name
+    part = next((part for part, sets in QUICKSTART.items() if data in sets), None)
+    if part and (run.name in ("rnn", "gru", "lstm", "transformer", "bag") or (run/"quickstart.json").is_file()):
+        steps = config.training.get("steps") if config else None
+        return ["lmnb", "quickstart", "--only", part] + (["--steps", str(steps)] if steps else [])
+    if config and config.preset:
+        return words_of(config)
+    return ["lmnb", "train", "--task", DATASETS[data].task, "--model", run.name, "--data", data] if data in DATASETS else None
+
+# %% ../nbs/52_serve.ipynb #c011c
+def mend_of(run,           # folder of a run that is stopped or broken
+            config=None,   # Config, or None where it cannot be read
+            ):             # -> a line for the shell
+    "The command that finishes a run: it goes on where it can, and else removes the run and begins it again."
+    words, again = begun_by(run, config), config is not None and (resumable(run) or not saved_steps(run))
+    here = run.parent.parent == runs_dir()
+    remove = ["lmnb", "runs", "remove", f"{run.parent.name}/{run.name}", "--yes"] if here else ["rm", "-r", str(run)]
+    if words and words[1] == "train":
+        words = words + ["--out", str(run)] + ["--resume"]*again
+    lines = ([] if again else [remove]) + ([words] if words else [])
+    return " && ".join(map(shlex.join, lines))
 
 # %% ../nbs/52_serve.ipynb #c012
 def read_run(run,   # folder of a run
              ):     # -> RunInfo; never raises for what is wrong inside the folder
     "Everything a table needs to know of a run; what is wrong with it is its `status`."
-    run = Path(run)
-    data, model, facts = run.parent.name, run.name, {}
+    run, config, done = Path(run), None, False
+    writer, facts = writer_of(run), {"data": run.parent.name, "model": run.name}
     try:
         config = run_config(run)
-        data, model = config.data.get("name", data), config.preset or model
-        facts = dict(task=config.task.name, model=model, data=data, languages=tuple(config.task.languages), **progress_of(run))
+        known = progress_of(run)
+        done = known.pop("done")
+        facts |= facts_of(config, run) | known
         checkpoint = pointed(run)
         glance(checkpoint)
         weights = checkpoint/"model.safetensors"
         facts |= dict(parameters=count_parameters(weights), bytes=weights.stat().st_size, stamp=sha256_file(checkpoint/"manifest.json"))
-        scores, more = read_scores(run)
-        return RunInfo(run, f"{run.parent.name}/{run.name}", scores=scores, facts=more, **facts)
+        facts["scores"], facts["facts"] = read_scores(run)
+        state, why = "finished" if done else "stopped", "ok"
     except (LmnbError, OSError) as error:
-        task = DATASETS[data].task if data in DATASETS else ""
+        early = isinstance(error, InputError) and config is not None and not done          # not broken: it has not come so far
         why = "no checkpoint yet" if isinstance(error, InputError) else str(error).replace(str(run), run.name)
-        return RunInfo(run, f"{run.parent.name}/{run.name}", **({"task": task, "model": model, "data": data} | facts), status=why, mend=remedy(data, model, task))
+        state = "stopped" if early else "broken"
+    if facts["data"] in DATASETS:
+        facts.setdefault("task", DATASETS[facts["data"]].task)
+    state = "training" if writer else state
+    return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=mend_of(run, config) if state in ("stopped", "broken") else "", **facts)
+
+def facts_of(config:Config,   # of a run
+             run,             # its folder
+             ):               # -> dict of fields of RunInfo
+    "What the settings say of a run."
+    settings = config.model.model_dump() | config.task.model_dump(include=set(INPUTS)) | config.training
+    return dict(task=config.task.name, model=config.preset or run.name, data=config.data.get("name", run.parent.name), languages=tuple(config.task.languages), settings=settings)
 
 def find_runs(folder=None,    # where to look; `runs_dir()` where None
               *,
               task:str=None,  # only runs for this task
               ):              # -> list of RunInfo, by name
-    "All runs, whole or broken."
+    "All runs, in whatever state."
     folder = Path(folder) if folder else runs_dir()
     found = {path.parent for name in ("config.json", "metrics.jsonl") for path in folder.glob(f"*/*/{name}")}
+    found |= {path.parent for path in folder.glob("*/*/.lock") if writer_of(path.parent)}      # what is being prepared has nothing else yet
     runs = [read_run(path) for path in sorted(found) if not path.name.startswith(".")]
     return [run for run in runs if task in (None, run.task)]
+
+# %% ../nbs/52_serve.ipynb #c012b
+def differences(runs):   # list of RunInfo -> name of a run -> dict of the settings in which it differs from others of its data and preset
+    "What tells runs of the same preset and data apart."
+    alike, found = {}, {}
+    for run in runs:
+        alike.setdefault((run.data, run.task, run.model), []).append(run)
+    for some in alike.values():
+        names = dict.fromkeys(name for run in some for name in run.settings)
+        differing = [name for name in names if len({json.dumps(run.settings.get(name)) for run in some if run.settings}) > 1]
+        for run in some:
+            found[run.name] = {name: run.settings.get(name) for name in differing} if run.settings else {}
+    return found
+
+def in_words(settings:dict):   # of `differences` -> str, such as "layers 4, rate 0.01"
+    "Settings in a few words."
+    return ", ".join(f"{name} {'–' if value is None else value}" for name, value in settings.items())
+
+# %% ../nbs/52_serve.ipynb #c012e
+def own_run(name:str,   # data set/model, as `find_runs` gives it
+            ):          # -> Path
+    "The folder of a run below `runs_dir()`; raises `InputError` with the names there are."
+    names = [run.name for run in find_runs()]
+    if name not in names:
+        raise InputError(f"there is no run {name!r}: " + (f"choose one of {', '.join(names)}" if names else "train one first, as in lmnb quickstart --only lm"))
+    return runs_dir()/name
+
+def rename_run(name:str,   # of a run
+               new:str,    # another last part of the name, or data set/name
+               ):          # -> its new name
+    "Give a run another name; raises `UsageError` where it is taken, no name, or the run is in training."
+    path = own_run(name)
+    parts = new.split("/") if "/" in new else [path.parent.name, new]
+    if len(parts) != 2 or not all(re.fullmatch(r"\w[\w.+-]{0,99}", part) for part in parts):
+        raise UsageError(f"{new!r} cannot be the name of a run: give letters, digits and . + - _, such as {path.name}-2")
+    target = runs_dir().joinpath(*parts)
+    if target.exists():
+        raise UsageError(f"{'/'.join(parts)} is there already: choose another name")
+    with locked(path):
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    (target/".lock").unlink(missing_ok=True)
+    return "/".join(parts)
+
+def remove_run(name:str):   # of a run
+    "Delete a run's folder; raises `UsageError` where it is in training."
+    path = own_run(name)
+    with locked(path):
+        shutil.rmtree(path)
 
 # %% ../nbs/52_serve.ipynb #c014
 def write_scores(run,            # folder of a run

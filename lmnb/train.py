@@ -505,7 +505,7 @@ def log(self:Run, **row):
 def look(self:Run):
     "Score, and write down what was found."
     score = self.evaluate()
-    row = dict(loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), gradient=self.length, **{f"dev_{k}": v for k, v in score.items()})
+    row = dict(progress=round(self.progress, 4), done=self.progress >= 1 or self.enough, loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), gradient=self.length, **{f"dev_{k}": v for k, v in score.items()})
     if self.on_score:
         with self.averaged(): row |= self.on_score(self, row) or {}
     self.log(**row)
