@@ -11,10 +11,10 @@ __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS',
            'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream',
            'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
            'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table',
-           'marked', 'examples', 'as_inputs', 'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora',
-           'stages', 'step_rows', 'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker',
-           'end_group', 'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers',
-           'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'marked', 'examples', 'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow',
+           'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
+           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
+           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -557,7 +557,10 @@ def evaluate_run(run,             # folder or name of a run
         about = dict(data=data.name, hash=part_hash(data, name), seconds=round(time.perf_counter() - began, 3), tokens_per_second=speed)
         kept = f"{data.name}-{name}" if data.task == "pairs" else name
         if (path/"checkpoints").is_dir(): write_scores(path, kept, scores, items=items, **about)
-    if (path/"checkpoints").is_dir(): write_card(path)
+    if (path/"checkpoints").is_dir():
+        write_card(path)
+        if data.name not in DATASETS and run_config(path).data.get("hash") == data.hash:
+            write_examples(path, data)
     return found
 
 def write_card(run):   # folder of a run
@@ -650,8 +653,12 @@ FIELDS = {"lm": ("prompt",), "classify": ("text",), "translate": ("text",), "ans
 def examples(task:str,         # of a checkpoint
              data:str="",      # name of its data set
              languages=(),     # languages that the model knows; all where empty
+             *,
+             run=None,         # its folder: a model of one's own has examples of its own, or none
              ):                # -> list of dicts: the inputs of `demo`
     "Inputs to try, in the model's languages."
+    if run is not None and data not in DATASETS:
+        return own_examples(run, task)
     found = PROMPTS if task == "lm" else app_of(task, data).EXAMPLES
     chosen = [example for language, some in found.items() if not languages or language in languages for example in some]
     return [as_inputs(task, example) for example in chosen or [e for some in found.values() for e in some]]
@@ -660,6 +667,39 @@ def as_inputs(task, example):   # a str, a tuple or a dict -> dict
     "An example as keyword arguments of `demo`."
     if isinstance(example, dict): return {name: example[name] for name in FIELDS[task] if name in example}
     return dict(zip(FIELDS[task], [example] if isinstance(example, str) else example))
+
+# %% ../nbs/52_serve.ipynb #c041a
+def write_examples(run,            # folder of a run
+                   data:DataSet,   # its data set
+                   *,
+                   most:int=8,     # so many
+                   ):
+    "Keep some rows that the model has not learned from as inputs to try; from a long text, the beginnings of sentences."
+    rows = next((data.parts[part] for part in ("dev", *test_parts(data)) if data.parts.get(part)), [])
+    names = {"prompt": "text", "message": "user"} | ({"text": "source"} if data.task == "translate" else {})
+    found = []
+    for row in (rows[i] for i in range(0, len(rows), max(1, len(rows)//most))):
+        texts = {name: row.get(names.get(name, name)) for name in FIELDS[data.task]}
+        if not all(isinstance(text, str) and text.strip() for text in texts.values()):
+            continue
+        if data.task == "lm":
+            texts = {"prompt": beginning(texts["prompt"])}
+        found.append({name: text[:2000] for name, text in texts.items()})
+    write_atomic(Path(run)/"examples.json", json.dumps(found[:most], ensure_ascii=False, indent=1))
+
+def beginning(text:str):   # -> str
+    "The first few words of a text; of Chinese, the first characters."
+    line = next(line for line in text.splitlines() if line.strip()).strip()
+    words = line.split()
+    return line[:8] if len(words) < 3 else " ".join(words[:4])[:60]
+
+def own_examples(run, task:str):   # a run's folder, its task -> list of dicts; empty where none were kept
+    "What `write_examples` kept."
+    try:
+        found = read_json(Path(run)/"examples.json")
+        return [{name: str(example[name]) for name in FIELDS[task]} for example in found[:50]]
+    except (LmnbError, KeyError, TypeError):
+        return []
 
 # %% ../nbs/52_serve.ipynb #c042
 CALLS = {   # task -> (import, call)
@@ -733,6 +773,7 @@ class Corpus:
     documents: bool = False    # whether they stand beside the report
     status: str = "ok"
     mend: str = ""
+    uploaded: bool = False     # by a reader, on the page
 
     @property
     def ok(self): return self.status == "ok"
@@ -748,7 +789,7 @@ def read_corpus(path):   # folder with a report.json -> Corpus; never raises for
     try: report = CorpusReport.model_validate_json(json.dumps(read_json(path/"report.json")))
     except InputError: return Corpus(path, name, status="it is not finished", mend=mend)
     except (CorruptError, ValidationError): return Corpus(path, name, status="report.json is damaged", mend=mend)
-    return Corpus(path, upload_name(path) or name, report, (path/"manifest.json").is_file())
+    return Corpus(path, upload_name(path) or name, report, (path/"manifest.json").is_file(), uploaded=bool(upload_name(path)))
 
 # %% ../nbs/52_serve.ipynb #c051
 def corpora():   # -> list of Corpus, the newest first
