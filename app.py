@@ -331,13 +331,13 @@ def compare():
     compare_scores(rows, chosen)
     told = differences(chosen)
     st.subheader(t("curves"))
-    axis = st.segmented_control(t("axis"), ["step", "tokens", "seconds"], default="step", required=True, key="axis", format_func=words().get, label_visibility="collapsed")
+    axis = st.segmented_control(t("axis"), ["step", "tokens", "seconds"], default="step", required=True, key="axis", format_func=lambda key: t(f"figure_{key}"), label_visibility="collapsed")
     chart(learning_curves({" · ".join(filter(None, (run.path.name, in_words(told[run.name])))): read_metrics(run.path) for run in chosen}, x=axis, words=words()), plain("alt_curves", names=", ".join(run.name for run in chosen)))
     st.caption(t("curves_note"))
     if not rows: return
     st.subheader(t("cost"))
     costs = [name for name in ("parameters", "seconds", "tokens_per_second") if any(row.get(name) for row in rows if row["architecture"] != "baseline")]
-    cost = st.segmented_control(t("cost"), costs, default="parameters", required=True, key="cost", format_func=words().get, label_visibility="collapsed")
+    cost = st.segmented_control(t("cost"), costs, default="parameters", required=True, key="cost", format_func=lambda key: t(f"figure_{key}"), label_visibility="collapsed")
     chart(quality_against([row for row in rows if row["architecture"] != "baseline"], x=cost, metric=metric_title(rows[0]), words=words()), plain("alt_cost"))
     st.caption(t("cost_note"))
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD', 'PREPARE', 'LEARN',
            'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'resumable',
-           'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs', 'differences', 'in_words', 'own_run',
-           'rename_run', 'remove_run', 'write_scores', 'read_scores', 'write_baselines', 'read_baselines',
+           'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs', 'write_scores', 'read_scores',
+           'write_baselines', 'read_baselines', 'differences', 'in_words', 'own_run', 'rename_run', 'remove_run',
            'token_losses', 'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm',
            'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream',
            'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
@@ -183,7 +183,9 @@ def mend_of(run,           # folder of a run that is stopped or broken
     here = run.parent.parent == runs_dir()
     remove = ["lmnb", "runs", "remove", f"{run.parent.name}/{run.name}", "--yes"] if here else ["rm", "-r", str(run)]
     if words and words[1] == "train":
-        words = words + ["--out", str(run)] + ["--resume"]*again
+        given = dict(zip(words[2:], words[3:]))
+        usual = here and given.get("--data") == run.parent.name in DATASETS and given.get("--model", "lstm") == run.name       # where the command puts it anyway
+        words = words + ([] if usual else ["--out", str(run)]) + ["--resume"]*again
     lines = ([] if again else [remove]) + ([words] if words else [])
     return " && ".join(map(shlex.join, lines))
 
@@ -230,55 +232,6 @@ def find_runs(folder=None,    # where to look; `runs_dir()` where None
     found |= {path.parent for path in folder.glob("*/*/.lock") if writer_of(path.parent)}      # what is being prepared has nothing else yet
     runs = [read_run(path) for path in sorted(found) if not path.name.startswith(".")]
     return [run for run in runs if task in (None, run.task)]
-
-# %% ../nbs/52_serve.ipynb #c012b
-def differences(runs):   # list of RunInfo -> name of a run -> dict of the settings in which it differs from others of its data and preset
-    "What tells runs of the same preset and data apart."
-    alike, found = {}, {}
-    for run in runs:
-        alike.setdefault((run.data, run.task, run.model), []).append(run)
-    for some in alike.values():
-        names = dict.fromkeys(name for run in some for name in run.settings)
-        differing = [name for name in names if len({json.dumps(run.settings.get(name)) for run in some if run.settings}) > 1]
-        for run in some:
-            found[run.name] = {name: run.settings.get(name) for name in differing} if run.settings else {}
-    return found
-
-def in_words(settings:dict):   # of `differences` -> str, such as "layers 4, rate 0.01"
-    "Settings in a few words."
-    return ", ".join(f"{name} {'–' if value is None else value}" for name, value in settings.items())
-
-# %% ../nbs/52_serve.ipynb #c012e
-def own_run(name:str,   # data set/model, as `find_runs` gives it
-            ):          # -> Path
-    "The folder of a run below `runs_dir()`; raises `InputError` with the names there are."
-    names = [run.name for run in find_runs()]
-    if name not in names:
-        raise InputError(f"there is no run {name!r}: " + (f"choose one of {', '.join(names)}" if names else "train one first, as in lmnb quickstart --only lm"))
-    return runs_dir()/name
-
-def rename_run(name:str,   # of a run
-               new:str,    # another last part of the name, or data set/name
-               ):          # -> its new name
-    "Give a run another name; raises `UsageError` where it is taken, no name, or the run is in training."
-    path = own_run(name)
-    parts = new.split("/") if "/" in new else [path.parent.name, new]
-    if len(parts) != 2 or not all(re.fullmatch(r"\w[\w.+-]{0,99}", part) for part in parts):
-        raise UsageError(f"{new!r} cannot be the name of a run: give letters, digits and . + - _, such as {path.name}-2")
-    target = runs_dir().joinpath(*parts)
-    if target.exists():
-        raise UsageError(f"{'/'.join(parts)} is there already: choose another name")
-    with locked(path):
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-    (target/".lock").unlink(missing_ok=True)
-    return "/".join(parts)
-
-def remove_run(name:str):   # of a run
-    "Delete a run's folder; raises `UsageError` where it is in training."
-    path = own_run(name)
-    with locked(path):
-        shutil.rmtree(path)
 
 # %% ../nbs/52_serve.ipynb #c014
 def write_scores(run,            # folder of a run
@@ -333,6 +286,55 @@ def read_baselines(data:str):   # -> name -> {"scores": {part: list of Score}, "
         return {name: {"scores": {part: [Score.from_dict(s) for s in scores] for part, scores in entry["parts"].items()},
                        "seconds": entry.get("seconds"), "hash": entry.get("hash")} for name, entry in kept.items()}
     except (LmnbError, KeyError, TypeError, AttributeError): return {}
+
+# %% ../nbs/52_serve.ipynb #c012b
+def differences(runs):   # list of RunInfo -> name of a run -> dict of the settings in which it differs from others of its data and preset
+    "What tells runs of the same preset and data apart."
+    alike, found = {}, {}
+    for run in runs:
+        alike.setdefault((run.data, run.task, run.model), []).append(run)
+    for some in alike.values():
+        names = dict.fromkeys(name for run in some for name in run.settings)
+        differing = [name for name in names if len({json.dumps(run.settings.get(name)) for run in some if run.settings}) > 1]
+        for run in some:
+            found[run.name] = {name: run.settings.get(name) for name in differing} if run.settings else {}
+    return found
+
+def in_words(settings:dict):   # of `differences` -> str, such as "layers 4, rate 0.01"
+    "Settings in a few words."
+    return ", ".join(f"{name} {'–' if value is None else value}" for name, value in settings.items())
+
+# %% ../nbs/52_serve.ipynb #c012e
+def own_run(name:str,   # data set/model, as `find_runs` gives it
+            ):          # -> Path
+    "The folder of a run below `runs_dir()`; raises `InputError` with the names there are."
+    names = [run.name for run in find_runs()]
+    if name not in names:
+        raise InputError(f"there is no run {name!r}: " + (f"choose one of {', '.join(names)}" if names else "train one first, as in lmnb quickstart --only lm"))
+    return runs_dir()/name
+
+def rename_run(name:str,   # of a run
+               new:str,    # another last part of the name, or data set/name
+               ):          # -> its new name
+    "Give a run another name; raises `UsageError` where it is taken, no name, or the run is in training."
+    path = own_run(name)
+    parts = new.split("/") if "/" in new else [path.parent.name, new]
+    if len(parts) != 2 or not all(re.fullmatch(r"\w[\w.+-]{0,99}", part) for part in parts):
+        raise UsageError(f"{new!r} cannot be the name of a run: give letters, digits and . + - _, such as {path.name}-2")
+    target = runs_dir().joinpath(*parts)
+    if target.exists():
+        raise UsageError(f"{'/'.join(parts)} is there already: choose another name")
+    with locked(path):
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    (target/".lock").unlink(missing_ok=True)
+    return "/".join(parts)
+
+def remove_run(name:str):   # of a run
+    "Delete a run's folder; raises `UsageError` where it is in training."
+    path = own_run(name)
+    with locked(path):
+        shutil.rmtree(path)
 
 # %% ../nbs/52_serve.ipynb #c017
 @torch.no_grad()
