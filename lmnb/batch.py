@@ -6,6 +6,7 @@
 __all__ = ['pad', 'order', 'buckets', 'windows', 'stream_step', 'IdStream', 'score_windows']
 
 # %% ../nbs/14_batch.ipynb #c002
+import mmap
 import numpy as np
 import torch
 from .core import UsageError
@@ -88,10 +89,14 @@ class IdStream:
     def __init__(self, arrays):
         self.arrays = [ids for ids in arrays if len(ids)]
         self.starts = np.cumsum([0] + [len(ids) for ids in self.arrays])
+        self.read = 0                       # since pages were given back
 
     def __len__(self): return int(self.starts[-1])
 
     def __getitem__(self, index):
+        self.read += 1
+        if self.read % 64 == 0:
+            self.give_back()
         if isinstance(index, slice): index = torch.arange(*index.indices(len(self)))
         at = index.numpy()
         found, array = np.empty(at.shape, np.int64), np.searchsorted(self.starts, at, side="right") - 1
@@ -99,6 +104,12 @@ class IdStream:
             here = array == number
             found[here] = self.arrays[number][at[here] - self.starts[number]]
         return torch.from_numpy(found)
+
+    def give_back(self):
+        "Pages of files that were looked at count as this process's memory until the system is told otherwise."
+        for file in {id(m): m for ids in self.arrays if (m := getattr(ids, "_mmap", None))}.values():
+            if hasattr(mmap, "MADV_DONTNEED"):
+                file.madvise(mmap.MADV_DONTNEED)
 
 # %% ../nbs/14_batch.ipynb #c017
 def score_windows(stream,         # 1-D int64 tensor

@@ -6,7 +6,7 @@
 __all__ = ['MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'TEXTS', 'BLOCK', 'LONGEST', 'WHOLE', 'DOCUMENT', 'DEPTH', 'ARC', 'PIECE',
            'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE', 'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS',
            'READERS', 'decode', 'form_of', 'sniff', 'Pieces', 'Source', 'Feed', 'bad', 'text_blocks', 'rows_of',
-           'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
+           'lines_of', 'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
 import atexit, base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
@@ -19,7 +19,8 @@ from time import perf_counter
 from .budget import FREE, MEMORY, RATIO, Budget, Late, OverBudget, Worker, serve
 from .core import CorruptError, InputError, LmnbError
 from .scan import read_image, read_speech
-from .web import CODECS, HEAD, encoding_of
+from .office import chapters, word_text
+from .web import CODECS, HEAD, encoding_of, whole_text
 
 # %% ../nbs/08_formats.ipynb #c005
 def decode(data:bytes,           # a file's content
@@ -422,7 +423,7 @@ def _json_rows(source):
         yield number, offset, line if reason else value, reason
 
 # %% ../nbs/08_formats.ipynb #c050
-def _table_rows(source, kind):
+def _table_rows(source, kind, named=True):
     "CSV and TSV: (line, offset, row as a dict, None) or (line, offset, raw, reason)."
     csv.field_size_limit(2**31 - 1)
     lines, waiting, header, style = _lines(source), deque(), None, None
@@ -438,7 +439,9 @@ def _table_rows(source, kind):
             if again: waiting.extendleft(reversed(more))
             else: reason = None
         if not reason and not row: continue
-        if not reason and header is None: header = _distinct(row); continue
+        if not reason and header is None:
+            header = _distinct(row) if named else [str(i + 1) for i in range(len(row))]
+            if named: continue
         yield number, offset, text if reason else dict(zip(header, row)), reason
 
 # %% ../nbs/08_formats.ipynb #c051
@@ -479,11 +482,18 @@ def _until_closed(text, pull):
 # %% ../nbs/08_formats.ipynb #c055
 def rows_of(data,       # bytes of a file, an open file, or a Source
             kind:str,   # "jsonl", "csv" or "tsv"
+            *,
+            named:bool=True,   # a table's first line holds the columns' names; else they are "1", "2" ...
             ):          # -> iterator of (line, dict, None) or (line, raw text, reason)
     "Rows of a table, good and bad alike."
     source = data if isinstance(data, Source) else Source(data, "table")
-    for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind):
+    for number, _, row, reason in _json_rows(source) if kind == "jsonl" else _table_rows(source, kind, named):
         yield number, row if not reason else row if isinstance(row, str) else row.decode("utf-8", "backslashreplace"), reason
+
+def lines_of(data,   # bytes of a file, an open file, or a Source
+             ):      # -> iterator of (number, text, None) or (number, raw bytes, reason)
+    "Lines, which end at a line feed and nowhere else."
+    for number, _, line, reason in _lines(data if isinstance(data, Source) else Source(data, "lines")): yield number, line, reason
 
 # %% ../nbs/08_formats.ipynb #c056
 def _records(source, kind):
@@ -821,55 +831,24 @@ def _audio(source): yield from _scanned(source.all(), "audio", source.budget)
 def _checked_zip(source):
     "A zip that is not a bomb by its own table; raises `CorruptError`."
     packed = zipfile.ZipFile(source.random())
+    source.budget.make(sum(info.file_size for info in packed.infolist()))
     for info in packed.infolist():
         if info.file_size > RATIO*info.compress_size + FREE or info.file_size > WHOLE: raise CorruptError(f"refused: {info.filename[:80]} expands to {info.file_size:,} bytes from {info.compress_size:,}")
     return packed
 
 # %% ../nbs/08_formats.ipynb #c090
 def _docx(source):
-    "A Word file: paragraphs and tables in their order, as one document."
-    from docx import Document as open_docx
-    _checked_zip(source)
-    document = open_docx(source.random())
-    text = "\n".join(piece for block in document.iter_inner_content() for piece in _docx_block(block))
-    facts = document.core_properties
-    notes = {"title": facts.title, "author": facts.author, "language": facts.language, "engine": f"python-docx {metadata.version('python-docx')}"}
-    notes = {key: value for key, value in notes.items() if value}
+    "A Word file as one document; whole files of another kind inside it are named."
+    text, notes, embedded = word_text(_checked_zip(source))
     yield (text, notes) if text.strip() else bad(b"", "no text in the document", **notes)
-
-# %% ../nbs/08_formats.ipynb #c091
-def _docx_block(block):
-    "A paragraph's text, or a line for each row of a table."
-    if hasattr(block, "rows"): return ["\t".join(cell.text for cell in row.cells) for row in block.rows]
-    return [block.text]
+    for name in embedded:
+        yield bad(b"", f"{name}: a file inside the document, which is not read: save it apart", **notes)
 
 # %% ../nbs/08_formats.ipynb #c092
 def _epub(source):
     "An e-book: one document a chapter, in reading order; title and licence from its package file."
-    from lmnb.web import article
-    packed = _checked_zip(source)
-    root = _tree(packed.read("META-INF/container.xml"))
-    package = next(node.get("full-path") for node in root.iter() if node.get("full-path"))
-    book = _tree(packed.read(package))
-    said = {name: (found[0].text or "").strip() for name in ("title", "creator", "language", "rights") if (found := [n for n in book.iter() if _local(n) == name])}
-    notes = {{"creator": "author", "rights": "licence"}.get(key, key): value for key, value in said.items() if value}
-    items = {n.get("id"): n.get("href") for n in book.iter() if _local(n) == "item"}
-    chapters = [items.get(n.get("idref")) for n in book.iter() if _local(n) == "itemref"]
-    for number, href in enumerate(chapters, 1):
-        path = str(PurePosixPath(package).parent/str(href).partition("#")[0])
-        try: text, meta = article(packed.read(path))
-        except (KeyError, zipfile.BadZipFile, zlib.error) as error: yield bad(b"", f"chapter {number}: {_said(error)}", chapter=number, **notes); continue
-        meta = {**meta, **notes, "chapter": number}
-        yield (text, meta) if text.strip() else bad(b"", f"chapter {number}: no text", **meta)
-
-# %% ../nbs/08_formats.ipynb #c093
-def _tree(data):
-    "XML as a tree, its entities left alone."
-    from lxml import etree
-    if b"<!ENTITY" in data: raise CorruptError("refused: XML that defines its own entities")
-    return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
-
-def _local(node): return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+    for text, notes, reason in chapters(_checked_zip(source), whole_text):
+        yield bad(b"", reason, **notes) if reason else (text, notes)
 
 # %% ../nbs/08_formats.ipynb #c095
 def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
@@ -1170,10 +1149,8 @@ def _zip(source):
     except (zipfile.BadZipFile, ValueError, OSError) as error:
         yield bad(source.head[:64], f"damaged zip, its files are looked for one by one: {error}", offset=0)
         yield from _zip_heads(source); return
-    names = set(packed.namelist())
-    if "word/document.xml" in names: yield from _docx(source); return
-    if "META-INF/container.xml" in names: yield from _epub(source); return
-    if names & {"xl/workbook.xml", "ppt/presentation.xml"}: yield bad(b"", "a spreadsheet or a presentation: save it as CSV or PDF"); return
+    reader = _office(packed)
+    if reader: yield from reader(source); return
     seen = Counter()
     for info in packed.infolist():
         if info.is_dir(): continue
@@ -1181,6 +1158,21 @@ def _zip(source):
         reason = _unsafe(name, stat.S_ISLNK(info.external_attr >> 16)) or ("encrypted: it opens only with a password" if info.flag_bits & 1 else None)
         if reason: yield _refused(source, name, reason, seen); continue
         yield from _member_parts(source, _zip_member(packed, info, source, damage), name, seen, damage)
+
+# %% ../nbs/08_formats.ipynb #c127a
+def _office(packed):
+    "The reader of a Word file or an e-book; for their relatives one that names them; None for any other zip."
+    names = {name.replace("\\", "/").lower(): name for name in packed.namelist()}
+    folders = {name.partition("/")[0] for name in names}
+    if "meta-inf/container.xml" in names:
+        return _epub
+    if "[content_types].xml" in names and folders & {"xl", "ppt", "visio"}:
+        return lambda source: iter([bad(b"", "a spreadsheet, a presentation or a drawing: save it as CSV or PDF")])
+    relations = names.get("_rels/.rels")
+    if "word/document.xml" in names or relations and b"/officeDocument" in packed.read(relations):
+        return _docx
+    if {"content.xml", "meta-inf/manifest.xml"} <= set(names):
+        return lambda source: iter([bad(b"", "an OpenDocument file: save it as docx or PDF")])
 
 # %% ../nbs/08_formats.ipynb #c128
 def _zip_member(packed, info, source, damage):

@@ -586,7 +586,8 @@ def _finished(plan, key, shards, receipts):
     tally = merged(Tally(**{name: Counter({int(k): n for k, n in value.items()}) if name == "lengths" else Counter(value) if isinstance(value, dict) else value
                             for name, value in receipt["tally"].items()}) for receipt in receipts)
     families = clusters_of(plan)
-    report = {"format": 1, **Report(steps).to_dict(), **tally.to_dict(), "duplicates": {"clusters": len(families), "documents": sum(len(f["members"]) for f in families)}}
+    report = {"format": 1, **Report(steps).to_dict(), **tally.to_dict(), "duplicates": {"clusters": len(families), "documents": sum(len(f["members"]) for f in families)},
+              "ignored": {step.__name__: step.ignores for step in plan.steps if getattr(step, "ignores", "")}}
     for name, content in {"clusters.jsonl": "".join(json.dumps(family) + "\n" for family in families), "report.json": json.dumps(report, ensure_ascii=False, indent=1)}.items():
         write_atomic(plan.folder/name, content)
         files[name] = {"sha256": sha256_file(plan.folder/name), "bytes": (plan.folder/name).stat().st_size}

@@ -572,6 +572,7 @@ def write_card(run):   # folder of a run
     lines = [f"# {config.data.get('name', 'own data')} / {config.preset or config.model.architecture}", "",
              f"A model for *{config.task.name}* ({', '.join(config.task.languages) or 'language not stated'}), made with lmnb.", "",
              f"- data: {config.data.get('name', '?')}, hash {config.data.get('hash', '?')[:16]}", f"- licence of the data: {config.data.get('licence', '?')}",
+             *(f"- {key}: {config.data[key]}" for key in ("rows", "columns") if key in config.data),
              f"- model: {config.model.architecture}, width {config.model.width}, {config.model.layers} layer(s), {count_parameters(checkpoint/'model.safetensors'):,} parameters",
              f"- recipe: {', '.join(f'{k} {v}' for k, v in config.training.items() if v is not None)}", "", "| part | score | value [95 % interval] |", "|---|---|---|"]
     lines += [f"| {part} | {score.metric} | {score.format()} |" for part, found in scores.items() for score in found]

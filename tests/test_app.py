@@ -202,7 +202,7 @@ def test_importing_the_dashboard_does_nothing(root):
 
 # -- the data page -------------------------------------------------------------------------------------------------------
 
-LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "the library opens at nine, and closes at six!\nOn Sundays <script>alert(1)</script> it stays closed.",
+LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "The library opens at nine and  closes at six.\nOn Sundays <script>alert(1)</script> it stays closed.",
            "c.txt": "图书馆九点开门，六点关门。星期天不开放，请大家注意。", "d.txt": "-- 7 --", "e.pdf": "%PDF-1.7 cut off"}
 data_views = pytest.mark.parametrize("view", ["report", "fate", "twins", "pieces", "upload"])
 
@@ -251,7 +251,7 @@ def test_the_report_accounts_for_every_document(with_corpus):
 
 @pytest.mark.parametrize("lang, verdict", [("en", "Dropped by **exact**: exact duplicate"), ("zh", "被 **exact** 丢弃：完全重复")])
 def test_the_fate_of_a_document_shows_what_changed(with_corpus, lang, verdict):
-    app = open_page("data", lang, view="fate", find="nine, and")
+    app = open_page("data", lang, view="fate", find="nine and  closes")
     assert not app.exception and any(verdict in text for text in texts(app))
     app.text_input[0].set_value("NINE AND").run()
     assert not app.exception and not any(verdict in text for text in texts(app))

@@ -1,15 +1,18 @@
 """Cleaning: counts that stream and add up, rules by name, personal data, decontamination, the quality model."""
-import gzip, itertools, json, random, time, tracemalloc, zipfile
+import gzip, itertools, json, random, re, time, tracemalloc, zipfile
+from pathlib import Path
 
 import pytest
 
-from lmnb.clean import (AGAIN, RULES, STEPS, Look, look, script_of, strip_controls, units, Quality, StepCount, change, decontaminate, find_personal, half_width, held_out_texts, id_card, keep, language,
+from lmnb.cli import cleaning
+from lmnb.clean import (AGAIN, few_repeats, RULES, STEPS, Look, look, script_of, strip_controls, units, Quality, StepCount, change, decontaminate, find_personal, half_width, held_out_texts, id_card, keep, language,
                         language_of, load_quality, luhn, mask_personal, repair, report_of, run_steps, sift, step_of, steps_of, strip_boilerplate, strip_html, tidy_space,
                         train_quality, c4_lines, c4_page, convert_chinese, duplicate_grams, duplicate_lines, few_bullets, few_symbols, mean_length, mostly_letters,
                         small_words, word_count)
 from lmnb.collect import Document
 from lmnb.core import CorruptError, InputError, UsageError
 
+CASES = Path(__file__).parent/"cases"
 SENTENCE = "This should definitely be a valid input text and of high quality according to Gopher rules. "
 PROSE = ("The river rose in the night, and by morning the lower meadows were a lake that nobody had seen before. People came with boats and ropes to bring the cattle out. "
          "An old man said that his father had told him of such a flood, but he had never believed it. We sat on the hill and watched how the water carried away the fences. ")
@@ -278,6 +281,59 @@ def test_personal_data_is_found(text, found):
 def test_what_only_looks_personal_stays(text): assert find_personal(text) == []
 
 
+ABROAD = """+91 98765 43210|+44 7700 900123|+49 30 1234567|+55 11 98456-5666|+39 347 1234567|1-415-555-0132|+33 1 23 45 67 89|+1-415-555-0132|+1.415.555.0132|+1 (415) 555 0132|+14155550132|+81 3-1234-5678
++82 2-312-3456|+86 138 0013 8000|+86-10-62345678|+852 2123 4567|+886 2 2345 6789|+65 6123 4567|+61 412 345 678|+7 495 123-45-67|+7 (495) 123-45-67|+52 55 1234 5678|+27 11 123 4567|+234 803 123 4567|+20 2 12345678
++966 50 123 4567|+971 4 123 4567|+90 212 123 45 67|+31 20 123 4567|+41 44 123 45 67|+43 1 1234567|+46 8 123 456 78|+47 22 12 34 56|+45 12 34 56 78|+358 9 1234567|+420 123 456 789|+30 21 0123 4567|+351 21 123 4567
++353 1 123 4567|+354 123 4567|+64 9 123 4567|+62 21 1234567|+63 2 1234567|+84 24 1234 5678|+60 3-1234 5678|+880 2 1234567|+977 1 4123456|+972 2-123-4567|+54 9 11 1234-5678|+44 (0)20 7946 0958|+49 (0)30/1234567
+0049 30 1234567|00 44 20 7946 0958|011 44 20 7946 0958|+298 123456|+1 800 555 0199|+1 202 555 0143 ext. 12|+919876543210|+4915112345678|1 (415) 555-0132|010 6234 5678|0755-8888 8888|400-123-4567""".replace("\n", "|").split("|")
+
+
+@pytest.mark.parametrize("number", ABROAD)
+def test_numbers_of_every_country_are_masked_whole(number):
+    for frame in ("Call {} in the morning.", "电话{}，早上打。", "Tel: {}"):
+        text = frame.format(number)
+        assert [(kind, text[start:end]) for kind, start, end in find_personal(text)] == [("phone", number)]
+
+
+@pytest.mark.parametrize("text,found", [
+    ("371449635398431", ["card"]), ("378282246310005.", ["card"]), ("3056 930902 5904", ["card"]), ("30569309025904", ["card"]), ("5555555555554444", ["card"]), ("3530111333300000", ["card"]), ("卡号6228480402564890018", ["card"]),
+    ("_john@example.com_", ["email"]), ("-john@example.com", ["email"]), ("+john@example.com", ["email"]), ("..john@example.com", ["email"]), ("o'brien@example.com", ["email"]), ("d’arcy@ex.co.uk-", ["email"]),
+    ("x@xn--e1afmkfd.xn--p1ai", ["email"]), ("ada@xn--mnchen-3ya.de", ["email"]), ("jörg@müller.de", ["email"]), ("联系info@例子.公司。", ["email"]), ("mailto:a1@b.com?cc=c2@d.org", ["email", "email"]),
+    ("64:ff9b::192.0.2.33", ["ip"]), ("::ffff:192.0.2.33", ["ip"]), ("fe80::1%eth0", ["ip"]), ("the driver of the host 10.4.12.7", ["ip"]), ("version 8; reach it at 203.0.113.5", ["ip"]), ("服务器10.4.12.7的版本", ["ip"])])
+def test_more_personal_data_is_found(text, found): assert [kind for kind, *_ in find_personal(text)] == found
+
+
+@pytest.mark.parametrize("text", ["the driver 10.4.12.7 of the printer", "firmware 3.14.159.26", "upgrade from 1.2.3.40 to 1.2.3.50", "固件版本 10.4.12.7", "FileVersion: 6.1.76.160", "ISBN 9787302123456", "ISBN-13: 978-0-306-40615-7",
+                                  "0-306-40615-2", "Order 1234-5678-9012", "part number is 555-0100-22-7", "订单号：6222021234567894", "快递单号 13812345678", "tracking no. 4111111111111111", "run 20231005143022", "1696516222000",
+                                  "15000000000元", "第13800138000号", "+2 000 000 000", "+2024 2025 2026", "score +12 345 678", "+35236450.6", "+352364.50", "0012345678901", "1-2-3-4-5-6-7-8", "00:1A:2B:3C:4D:5E", "a::b::c", "550e8400-e29b-41d4-a716-446655440000"])
+def test_more_that_only_looks_personal_stays(text): assert find_personal(text) == []
+
+
+def test_the_case_of_contact_lines():
+    lines = (CASES/"17-pii-false-alarms"/"missed.txt").read_text(encoding="utf-8").split("\n")
+    kept, _ = run_steps(steps_of(cleaning([], "mask", None)), documents(["\n".join(lines), *filter(None, lines), "Tel 13800138000", "13800138000"]))
+    assert len(kept) == 13 and not any(character.isdigit() or character == "@" for doc in kept for character in doc.text)
+    rows = [json.loads(line)["text"] for line in open(CASES/"17-pii-false-alarms"/"tech.jsonl", encoding="utf-8")]
+    assert [bool(find_personal(text)) for text in rows] == [False]*5 + [True]*2 + [False]
+
+
+def test_what_is_dropped_was_masked_before():
+    for rules in RULES:
+        _, report = run_steps(steps_of(cleaning([rules], "mask", "en,zh")), documents(["Tel 13800138000", "li@example.com", "价格\ufffd 13800138000"]))
+        assert len(report.removed) == 3 and not any("138" in doc.text or "@" in doc.text for doc in report.removed)
+        assert "138" not in json.dumps(report.to_dict())
+
+
+def test_masked_lines_are_not_called_repetitions():
+    text = "\n".join(f"Call +49 30 12345{i} in the morning." for i in range(10, 20))
+    zh = "\n".join(f"请拨打电话138001380{i}联系我们的客服。" for i in range(10, 20))
+    for one in (text, zh):
+        doc = Document.of(one)
+        masked = next(iter(mask_personal()([doc])))
+        for judge in (few_repeats, duplicate_lines): assert judge(masked) is judge(doc) is True
+        assert "[PHONE]" in masked.text and (duplicate_grams(masked) is True) == (duplicate_grams(doc) is True)
+
+
 def test_masking_counts_and_drops():
     docs = documents(["a@b.com and c@d.org", "clean text", "93.184.216.34"])
     kept, report = run_steps([mask_personal(kinds=["email"])], docs)
@@ -343,3 +399,36 @@ def test_the_quality_fixtures(public_data):
     model = train_quality([tidy_space(good)[:200_000]], [" ".join(strings[i:i + 20]) for i in range(0, 2000, 20)])
     high, low = ((folder / name).read_text(encoding="utf-8") for name in ("high_quality_wiki_reference.txt", "low_quality_cc.txt"))
     assert model.score(high) > .5 > model.score(low)
+
+
+# -- what divides words is never removed -----------------------------------------------------------------------------
+
+DIVIDERS = ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\x1c", "\x1d", "\x1e", "\r", "\r\n", "\r\x85", "\n\x0c", "\x0c\n", "\x85\x85", "\u2028\u2028"]
+AROUND = [("ends here", "and goes on"), ("café", "next"), ("这一行", "下一行"), ("costs 5", "6 apples"), ("cafÃ©", "Ångström"), ("naïve", "Ã\x85ngström"), ("CAFÉ", "«oui»"), ("é", "¿qué?"), ("è¡¥å\x85\x85", "Ⅷ".encode().decode("latin-1"))]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_line_and_page_breaks_become_newlines(rules):
+    edits = [step for step in steps_of(rules) if step.__name__ in ("repair", "strip_html", "strip_controls", "tidy_space")]
+    for divider, (left, right) in itertools.product(DIVIDERS, AROUND):
+        kept, _ = run_steps(edits, documents([left + divider + right, f"plain ascii{divider}only"]))
+        assert [[line for line in doc.text.split("\n") if line] for doc in kept] == [[repair(left), repair(right)], ["plain ascii", "only"]], (divider, left, right)
+
+
+def test_the_byte_85_is_an_ellipsis_only_among_the_quotes_of_windows():
+    assert repair("It\x92s late\x85 he said") == "It’s late… he said"
+    assert repair("Ã\x85ngström\x85next") == "Ångström\nnext"
+    assert "…" not in repair("é\x85b") + repair("中文\x85中文") + repair("a\x85b")
+
+
+def test_a_zero_width_space_divides_words_where_the_script_writes_spaces():
+    for text, right in {"Words\u200bwith\u200b\u200bmore": "Words with more", "天气\u200b很好": "天气很好", "ไทย\u200bดี": "ไทยดี", "हिन्दी\u200bभाषा": "हिन्दी भाषा",
+                        "std::\u200bvector": "std::vector", "one \u200btwo\u200b three": "one two three", "a\x1fb": "a b"}.items():
+        assert tidy_space(strip_controls(text)) == right
+
+
+def test_the_case_of_line_separators():
+    with open(CASES/"15-line-separators"/"seps.jsonl", encoding="utf-8") as file: texts = [json.loads(line)["text"] for line in file]
+    kept, _ = run_steps(steps_of("basic"), documents(texts))
+    assert [doc.text.count("\n") for doc in kept] == [1, 1, 1, 1, 1, 0] and kept[5].text.startswith("Words with zero width spaces between")
+    assert [doc.text.split() for doc in kept] == [re.split("[\\s\u200b]+", text) for text in texts]

@@ -207,7 +207,8 @@ def test_a_signal_stops_safely(source, tmp_path, number, workers):
     while not list(out.glob("documents-*")): time.sleep(.01); assert process.poll() is None
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 75 and len(err.strip().splitlines()) == 1 and "safe" in err, err
+    said = [line for line in err.strip().splitlines() if " shards  " not in line]             # on a busy machine it tells its progress
+    assert process.returncode == 75 and len(said) == 1 and "safe" in said[0], err
     assert not list(out.glob("manifest.json"))
     with pytest.raises(InputError, match="not finished"): pieces_of(out)
 
@@ -371,7 +372,7 @@ def test_the_command_over_folders(source, tmp_path):
     assert code == 0 and "400 documents, 0 removed -> a" in out, err
     code, out, err = lmnb("clean", "a", "--out", "b", "--rules", "basic", "--pii", "mask", "--languages", "en,zh", "--workers", 2, "--shard-mb", ".05", "--json", cwd=tmp_path)
     report = json.loads(out)
-    assert code == 0 and report["steps"][-1]["step"] == "mask_personal" and report["documents"] + report["removed"] == 400, err
+    assert code == 0 and [row["step"] for row in report["steps"]][3:5] == ["tidy_space", "mask_personal"] and report["documents"] + report["removed"] == 400, err
     code, out, err = lmnb("dedup", "b", "--out", "c", "--threshold", ".7", "--lines", cwd=tmp_path)
     assert code == 0 and "lines" in out and (tmp_path/"c/clusters.jsonl").stat().st_size, err
     code, out, err = lmnb("tokenize", "c", "--out", "ids", "--vocab-size", 400, cwd=tmp_path)

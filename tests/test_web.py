@@ -1,6 +1,7 @@
 """Pages: what comes out of them; and fetching, against servers in this process (nothing leaves the machine)."""
 import email.utils, gzip, json, re, shutil, socket, ssl, subprocess, tarfile, threading, time, zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,63 @@ def test_shingles():
     assert shingle_scores("a b c d e", "x a b c d") == (.5, .5)
     assert shingle_scores("a b", "") == (None, 0)
     assert shingle_scores("今天下雨了", "今天下雨", characters=True) == (1, .5)
+
+
+CASES = Path(__file__).parent / "cases/22-web-glue"
+
+
+def test_words_are_not_glued_and_a_heading_stays():
+    text, _ = article((CASES / "br.html").read_bytes())
+    lines = text.splitlines()
+    for line in ("Poem", "LINETWO", "LINETHREE", "def f(x):", "    return x + 1", "TERM", "DEFINITION of it.", "ITEMA", "ITEMB", "ITEMC", "More"): assert line in lines, line
+    assert "NOBR-fund and x2, SPANA SPANB." in text and "CELLACELLB" not in text and "LINEONELINETWO" not in text and text.endswith("LASTP")
+    lines = article((CASES / "squish.html").read_bytes())[0].splitlines()
+    assert [lines.index(line) for line in ("LOOSE ONE", "HEADING TWO", "LOOSE TWO", "HEADING THREE")] == [1, 2, 4, 5]
+
+
+def test_a_layout_table_becomes_paragraphs():
+    lines = article((CASES / "layout.html").read_bytes())[0].splitlines()
+    assert lines[0] == "Gears" and len(lines) == 4 and lines[2].endswith("ENDMARK.") and not any("Archive" in line for line in lines)
+
+
+STORY = ["The river rose by two metres on Thursday, the town council said, and the lower bridge was closed.",
+         "Schools stay open. Buses to the north, however, take the old road, which is longer by half an hour.",
+         "The fire brigade, which has forty members, pumped cellars dry all night, and will go on today.",
+         "In the evening the rain stopped, and people came out to look at what was left of the market."]
+BODY = "<h1>River is high</h1><p>{}</p><h2>Schools and buses</h2><p>{}</p><h3>The fire brigade</h3><p>{}</p><h2>After the rain</h2><p>{}</p>".format(*STORY)
+WANTED = ["River is high", STORY[0], "Schools and buses", STORY[1], "The fire brigade", STORY[2], "After the rain", STORY[3]]
+TOP = BODY.removeprefix("<h1>River is high</h1>")
+MENU = '<a href="/">Home</a> <a href="/sport">Sport</a>'
+PAGES = {   # name -> body of the page
+    "nothing around it": BODY, "an article": f"<nav>{MENU}</nav><article>{BODY}</article>", "main": f"<nav>{MENU}</nav><main>{BODY}</main>",
+    "boxes": f'<div id="menu">{MENU}</div><div class="page"><div>{BODY}</div></div><footer>All rights reserved, 2020.</footer>',
+    "a head of the page": f"<header><nav>{MENU}</nav><h1>River is high</h1></header><div>{TOP}</div>",
+    "a head of the article": f"<article><header><h1>River is high</h1><p>By Ann Lee</p></header>{TOP}</article>",
+    "boxes around headings": "<main>" + BODY.replace("<h", '<div class="head"><h').replace("</h1>", "</h1></div>").replace("</h2>", "</h2></div>").replace("</h3>", "</h3></div>") + "</main>",
+    "headings with links": f"<article>{BODY.replace('<h2>', '<h2><a href=#1>').replace('</h2>', '</a></h2>')}</article>",
+    "a table for the menu": f"<table><tr><td>{MENU}</td><td>{BODY}</td></tr></table>",
+    "tables in a table": f"<table><tr><td><table><tr><td>{MENU}</td></tr></table></td></tr><tr><td><table><tr><td>{BODY}</td></tr></table></td></tr></table>",
+    "a list for the menu in a table": f'<center><table><tr><td><ul><li><a href="/">Home</a></li><li><a href="/sport">Sport</a></li></ul></td><td>{BODY}</td></tr></table></center>',
+    "read also": f'<div>{BODY}<div><h3>Read also</h3><ul><li><a href="/1">Ten bridges that you must see</a></li></ul></div></div>'}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_headings_stay_and_the_menu_goes(name):
+    assert article(f"<!doctype html><html lang=en><title>River is high - Valley News</title><body>{PAGES[name]}</body>")[0].splitlines() == WANTED
+
+
+def test_chinese_headings_and_tables():
+    said = ["本报讯,今天山城下了一整天的大雨,河水上涨了两米,下桥已经封闭。", "不过,往北的公共汽车改走老路,要多花半个小时。"]
+    menu = '<a href="/">首页</a><br><a href="/ty">体育</a>'
+    page = "<title>今日大雨_山城新闻网</title>{}"
+    for body in (f'<div id="menu">{menu}</div><header><h1>今日大雨</h1></header><div><p>{said[0]}</p><h2>学校照常</h2><p>{said[1]}</p></div>',
+                 f"<table><tr><td>{menu}</td><td><h1>今日大雨</h1>{said[0]}<br><br><h2>学校照常</h2>{said[1]}</td></tr></table>"):
+        assert article(page.format(body))[0].splitlines() == ["今日大雨", said[0], "学校照常", said[1]]
+
+
+def test_cells_and_what_stands_between_paragraphs():
+    body = f"<article><h1>River is high</h1><p>{STORY[0]}</p><table><tr><td>Day</td><td>Level</td></tr><tr><td>Mon</td><td>2 m</td></tr></table><div>{STORY[1]}</div><p>{STORY[2]}<button>Share</button>more</p></article>"
+    assert article(body)[0].splitlines() == ["River is high", STORY[0], "Day\tLevel", "Mon\t2 m", STORY[1], STORY[2], "more"]
 
 
 def pages_of(path):
