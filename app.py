@@ -10,7 +10,7 @@ from lmnb.core import LmnbError, asset
 from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
                           quality_against, score_bars, side_by_side, step_bars)
 from lmnb.serve import (PRECISIONS, QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, differences, examples, fate_of,
-                        find_documents, find_runs, in_words, label_of, main_score, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+                        find_documents, find_runs, in_words, label_of, main_score, mend_anew, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -124,7 +124,8 @@ def notice(run, why=None):
     "One sentence where a run is not finished: how far it is, or the command that finishes it."
     if run.state == "training" and not why: return st.info(t("run_training", name=run.name, share=share_of(run)), icon=":material/hourglass_top:")
     if run.state == "stopped" and not why: return st.info(t("run_stopped", name=run.name, share=share_of(run), command=run.mend), icon=":material/pause_circle:")
-    st.warning(t("broken", name=run.name, why=why or run.status, command=run.mend or remedy(run.data, run.model, run.task)), icon=":material/build:")
+    why = str(why or run.status).replace(f"{run.path}/", "").replace(str(run.path), run.name)
+    st.warning(t("broken", name=run.name, why=why, command=run.mend or mend_anew(run)), icon=":material/build:")
 
 
 def share_of(run):
@@ -167,7 +168,7 @@ def pick_checkpoints(task, *, most=3, first=2):
     found = []
     for run in chosen:
         try: found.append((run, load(str(run.path), run.stamp)))
-        except LmnbError as error: notice(run, str(error).replace(f"{run.path}/", ""))
+        except LmnbError as error: notice(run, error)
     if not chosen: st.info(t("choose_models"))
     return data, found
 
@@ -332,7 +333,7 @@ def compare():
     told = differences(chosen)
     st.subheader(t("curves"))
     axis = st.segmented_control(t("axis"), ["step", "tokens", "seconds"], default="step", required=True, key="axis", format_func=lambda key: t(f"figure_{key}"), label_visibility="collapsed")
-    chart(learning_curves({" · ".join(filter(None, (run.path.name, in_words(told[run.name])))): read_metrics(run.path) for run in chosen}, x=axis, words=words()), plain("alt_curves", names=", ".join(run.name for run in chosen)))
+    chart(learning_curves({" · ".join(filter(None, (run.path.name, in_words(told[run.name])))): curve_of(run) for run in chosen}, x=axis, words=words()), plain("alt_curves", names=", ".join(run.name for run in chosen)))
     st.caption(t("curves_note"))
     if not rows: return
     st.subheader(t("cost"))
@@ -340,6 +341,13 @@ def compare():
     cost = st.segmented_control(t("cost"), costs, default="parameters", required=True, key="cost", format_func=lambda key: t(f"figure_{key}"), label_visibility="collapsed")
     chart(quality_against([row for row in rows if row["architecture"] != "baseline"], x=cost, metric=metric_title(rows[0]), words=words()), plain("alt_cost"))
     st.caption(t("cost_note"))
+
+
+def curve_of(run):
+    "What a run wrote down while it learned; none where that cannot be read, which the others do not suffer for."
+    try: return read_metrics(run.path)
+    except LmnbError as error: notice(run, error)
+    return []
 
 
 def metric_title(row):

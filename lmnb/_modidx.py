@@ -1270,6 +1270,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                             'lmnb.serve.learn_tokenizers': ('serve.html#learn_tokenizers', 'lmnb/serve.py'),
                             'lmnb.serve.main_score': ('serve.html#main_score', 'lmnb/serve.py'),
                             'lmnb.serve.marked': ('serve.html#marked', 'lmnb/serve.py'),
+                            'lmnb.serve.mend_anew': ('serve.html#mend_anew', 'lmnb/serve.py'),
                             'lmnb.serve.mend_of': ('serve.html#mend_of', 'lmnb/serve.py'),
                             'lmnb.serve.open_run': ('serve.html#open_run', 'lmnb/serve.py'),
                             'lmnb.serve.own_examples': ('serve.html#own_examples', 'lmnb/serve.py'),

@@ -291,7 +291,8 @@ def note_command(folder,   # of a run
                  resume,   # is the run gone on with?
                  ):
     "Keep the command in the run: what stops can then be gone on with by a line that works."
-    if resume or not (folder/"metrics.jsonl").exists():
+    from lmnb.core import writer_of
+    if not writer_of(folder) and (resume or not (folder/"metrics.jsonl").exists()):
         folder.mkdir(parents=True, exist_ok=True)
         words = ["lmnb", "train", *given_options(context, ("resume", "out", "name"))]
         write_atomic(folder/"command.json", json.dumps({"command": words}, ensure_ascii=False))

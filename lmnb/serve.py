@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['QUICKSTART', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD', 'PREPARE', 'LEARN',
            'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config', 'progress_of', 'resumable',
-           'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs', 'write_scores', 'read_scores',
-           'write_baselines', 'read_baselines', 'differences', 'in_words', 'own_run', 'rename_run', 'remove_run',
-           'token_losses', 'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs', 'baseline_lm',
-           'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream',
-           'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
+           'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs', 'mend_anew', 'write_scores',
+           'read_scores', 'write_baselines', 'read_baselines', 'differences', 'in_words', 'own_run', 'rename_run',
+           'remove_run', 'token_losses', 'text_stream', 'scores_of_losses', 'evaluate_lm', 'evaluate_pairs',
+           'baseline_lm', 'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of',
+           'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
            'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table',
            'marked', 'examples', 'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow',
            'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
@@ -118,11 +118,11 @@ def run_config(run):   # -> Config
 
 def progress_of(run):   # -> dict of step, seconds, loss, progress, done
     "How far a run came, whether that is its end, and the best loss on the development part."
-    try: rows = read_metrics(run)
-    except (LmnbError, ValueError): rows = []
+    try: rows, damaged = read_metrics(run), False
+    except (LmnbError, ValueError): rows, damaged = [], (run/"metrics.jsonl").exists()
     losses = [row["dev_loss"] for row in rows if isinstance(row.get("dev_loss"), (int, float))]
     last = rows[-1] if rows else {}
-    done = bool(last.get("done", rows))                       # runs of earlier versions do not say it
+    done = bool(last.get("done", rows or damaged))                       # runs of earlier versions do not say it
     return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None), "progress": last.get("progress"), "done": done}
 
 # %% ../nbs/52_serve.ipynb #c011a
@@ -152,7 +152,9 @@ def words_of(config:Config):   # of a run that another program began -> list of 
     changed = {name: value for name, value in model.items() if value != usual[name]}
     changed |= {name: value for name, value in config.training.items() if value is not None and value != recipe.get(name)}
     changed |= {name: task[name] for name in INPUTS if task[name] not in (inputs.get(name), False, 0)}
-    words = ["lmnb", "train", "--task", config.task.name, "--model", config.preset, "--data", config.data.get("name", "")]
+    data = config.data.get("name", "")
+    data = data if data in DATASETS else "FILE"              # of one's own: a program that began the run did not say where it lies
+    words = ["lmnb", "train", "--task", config.task.name, "--model", config.preset, "--data", data]
     return words + [word for name, value in changed.items() for word in ("--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}")]
 
 def begun_by(run,          # folder of a run
@@ -161,7 +163,7 @@ def begun_by(run,          # folder of a run
     "The command that began a run."
     try:
         words = read_json(run/"command.json")["command"]
-        if words and all(isinstance(word, str) for word in words):
+        if words[:2] == ["lmnb", "train"] and all(isinstance(word, str) and word.isprintable() for word in words):      # a folder from elsewhere may say anything
             return words
     except (LmnbError, KeyError, TypeError):
         pass                                               # of quickstart, of a program, or of an earlier version
@@ -177,9 +179,11 @@ def begun_by(run,          # folder of a run
 # %% ../nbs/52_serve.ipynb #c011c
 def mend_of(run,           # folder of a run that is stopped or broken
             config=None,   # Config, or None where it cannot be read
+            *,
+            sound=True,    # do the sizes of its files tell the truth? (a hash said otherwise when it was opened)
             ):             # -> a line for the shell
     "The command that finishes a run: it goes on where it can, and else removes the run and begins it again."
-    words, again = begun_by(run, config), config is not None and (resumable(run) or not saved_steps(run))
+    words, again = begun_by(run, config), sound and config is not None and (resumable(run) or not saved_steps(run))
     here = run.parent.parent == runs_dir()
     remove = ["lmnb", "runs", "remove", f"{run.parent.name}/{run.name}", "--yes"] if here else ["rm", "-r", str(run)]
     if words and words[1] == "train":
@@ -213,6 +217,8 @@ def read_run(run,   # folder of a run
     if facts["data"] in DATASETS:
         facts.setdefault("task", DATASETS[facts["data"]].task)
     state = "training" if writer else state
+    if facts.get("progress") is None and config and config.training.get("steps") and (steps := saved_steps(run)):
+        facts["progress"] = min(1.0, steps[0]/config.training["steps"])        # saved, and not scored yet
     return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=mend_of(run, config) if state in ("stopped", "broken") else "", **facts)
 
 def facts_of(config:Config,   # of a run
@@ -232,6 +238,15 @@ def find_runs(folder=None,    # where to look; `runs_dir()` where None
     found |= {path.parent for path in folder.glob("*/*/.lock") if writer_of(path.parent)}      # what is being prepared has nothing else yet
     runs = [read_run(path) for path in sorted(found) if not path.name.startswith(".")]
     return [run for run in runs if task in (None, run.task)]
+
+# %% ../nbs/52_serve.ipynb #c012g
+def mend_anew(run:RunInfo):   # one that looked whole and was not -> a line for the shell
+    "The command for a run whose damage showed when it was opened."
+    try:
+        config = run_config(run.path)
+    except LmnbError:
+        config = None
+    return mend_of(run.path, config, sound=False)
 
 # %% ../nbs/52_serve.ipynb #c014
 def write_scores(run,            # folder of a run
