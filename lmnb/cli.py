@@ -9,10 +9,10 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
            'tokenize', 'data_of', 'settings', 'given_options', 'note_command', 'large_text', 'Preparing', 'run_folder',
            'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'run_line',
-           'runs', 'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'chances_line', 'generate', 'translate',
-           'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale',
-           'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks',
-           'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'runs', 'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads', 'chances_line', 'generate',
+           'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared',
+           'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
+           'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -563,6 +563,13 @@ def apply_to_texts(name,           # of a run
         if as_json: say(json_line({field: one, "result": result} | said)); continue
         if said: result = chances_line(result, said["label"])
         say(result + "\0" if null else result if whole else one_line(result), nl=not null)
+    say_threads()
+
+def say_threads():
+    "How many threads were taken, where that was chosen and not set."
+    from lmnb.threads import said
+    if said():
+        say(said(), err=True)
 
 def chances_line(chances,   # label -> probability
                  said,      # the label that the model says
@@ -594,6 +601,7 @@ def generate(checkpoint: Checkpoint_, prompt: Text = None, files: Files = None, 
         say(one + next(pieces, ""), nl=False)             # what cannot be is said before anything is written
         for piece in pieces: say(piece, nl=False)
         say("")
+    say_threads()
 
 # %% ../nbs/54_cli.ipynb #c037
 @app.command()
@@ -632,6 +640,7 @@ def answer(checkpoint: Checkpoint_, question: str,
     else: text = file_text(file or "-") if passage_text is None else argument(passage_text)
     result = demo(found, question=argument(question), passage=text)
     say(json_line(result) if as_json else f"{one_line(result['text'])}  ({result['probability']:.0%})")
+    say_threads()
 
 # %% ../nbs/54_cli.ipynb #c039
 def topic_texts(source:str):   # -> list of texts, note or None

@@ -8,7 +8,8 @@ __all__ = ['KERNELS', 'GATES', 'STATE', 'FACTS', 'STOPPED', 'TRIM_THRESHOLD', 'M
            'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'set_up_blocks', 'Loss', 'Run',
            'join', 'dice', 'out_of_memory', 'same_run', 'same_state', 'merit', 'stop_flag', 'leave', 'ending', 'hooks',
            'tensorboard', 'memory_kept', 'train', 'run_lock', 'go_back', 'clear_after', 'mend_pointers',
-           'set_threshold', 'read_metrics', 'hint', 'plan', 'recipe_of', 'text_of', 'fit', 'prepared_run']
+           'set_threshold', 'read_metrics', 'measured_row', 'hint', 'plan', 'recipe_of', 'text_of', 'fit',
+           'prepared_run']
 
 # %% ../nbs/32_train.ipynb #c002
 import ctypes, json, math, os, signal, sys, threading, time
@@ -27,13 +28,14 @@ from safetensors.torch import load_file, save_file
 from torch.utils.checkpoint import checkpoint as recomputed
 from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_checkpoint, point, pointed, read_config, remove_folder, save_checkpoint, saved_steps, seal, standing, tidy, verify, weights_to_save, write_folder
 from .collect import DataSet, load_dataset
-from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, locked, need, need_compiler, patch, pick_device, read_json, write_atomic
+from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, locked, need, need_compiler, patch, pick_device, read_json, sound_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
 from .models.base import State, checked
 from .models.heads import build_model
 from .models.transformer import Block, balance
 from .models.zoo import preset
 from .task import task_of, tune_threshold
+from .threads import Threads, fixed
 from .tokenize import Tokenizer, load_tokenizer
 
 # %% ../nbs/32_train.ipynb #c007
@@ -65,6 +67,7 @@ class Recipe(Plain):
     save_minutes: float = Field(5.0, ge=0, le=10**5)          # between scores, save at least so often
     workers: int = Field(0, ge=0, le=64)                      # threads that prepare the next batches meanwhile
     shard: bool = False                                       # on several ranks: each keeps a slice of the weights (FSDP), not a copy (DDP)
+    threads: int | None = Field(None, ge=1, le=1024)          # on a processor; None: as many as are fastest, measured (chapter 02)
     seed: int = Field(0, ge=0, le=2**31)
 
 # %% ../nbs/32_train.ipynb #c009
@@ -184,6 +187,7 @@ class Run:
         self.task = task_of(config.task, tokenizer)
         self.examples, self.dev = self.task.examples(train_rows), self.task.examples(dev_rows)
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
+        self.threads = Threads(recipe.threads or (None if self.device.type == "cpu" and self.ranks.world == 1 else torch.get_num_threads()))
         self.dev_size = None                                          # where time decides how much of `dev` is scored
         self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; see `go`
         self.bound_dev()
@@ -304,6 +308,30 @@ def join(states):   # of neighbouring rows -> State
 def dice(*numbers:int):   # such as seed and step -> a seed for the generators
     "Numbers mixed into one, so that neighbours have nothing in common."
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+# %% ../nbs/32_train.ipynb #d112b
+@patch
+def pick_threads(self:Run):
+    "Choose the number of threads by a few steps that change nothing."
+    before, self.said = self.state, None
+    if self.progress < 1 and not self.threads.settled:
+        batch = self.prepare(self.step).to(self.device)
+        state = None if batch.fresh or before is None else before.detach()
+        while not self.threads.settled:
+            with self.threads:
+                self.fitting(batch, state)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+    self.state = before
+    self.tell_threads()
+
+# %% ../nbs/32_train.ipynb #d112bp
+@patch
+def tell_threads(self:Run):
+    "Say how many threads there are, at the beginning and where it changes."
+    if self.threads.settled and self.threads.told and self.said != self.threads.n:
+        self.said = self.threads.n
+        self.note(f"{self.threads.told}" + (f", from step {self.step} on" if self.step else ""))
 
 # %% ../nbs/32_train.ipynb #d113
 def out_of_memory(error:RuntimeError):   # -> bool
@@ -433,7 +461,7 @@ FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scal
 @patch
 def state_tensors(self:Run):   # -> dict of tensors, dict of facts
     "All that the rest of the run depends on, but for the weights."
-    tensors, facts = {}, {name: getattr(self, name) for name in FACTS} | {"recipe": self.recipe.model_dump()}
+    tensors, facts = {}, {name: getattr(self, name) for name in FACTS} | {"recipe": self.recipe.model_dump(), "threads": self.threads.n}
     for number, optimizer in enumerate(self.optimizers):
         for index, slot in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": whole(torch.as_tensor(value).detach()).cpu().clone() for name, value in slot.items()}
@@ -452,7 +480,7 @@ def restore(self:Run,
     place = standing(self.folder/"checkpoints"/f"step-{step}")
     state = standing(self.folder/"checkpoints"/f"step-{step}.state")
     verify(place); verify(state, STATE)
-    tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json")
+    tensors, facts = load_file(state/"state.safetensors"), read_json(state/"state.json", finite=False)
     same_run(read_config(place), self.config, self.folder)
     same_state(facts.get("recipe", {}), self.recipe, self.folder, carried="carried" in facts)
     if load_tokenizer(place).to_dict() != self.tokenizer.to_dict(): raise UsageError(f"{self.folder} was begun with another tokenizer: give the same command again, or another --out")
@@ -467,6 +495,8 @@ def restore(self:Run,
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     if "carried" in facts:
         self.state = State(tuple(tensors[f"carried.{i}"][self.ranks.rank::self.ranks.world].to(self.device) for i in range(facts["carried"][0])), facts["carried"][1])
+    if "threads" in facts and fixed() is None and self.recipe.threads is None:
+        self.threads.keep(facts["threads"])
     for name in FACTS:
         if name in facts: setattr(self, name, facts[name])
     self.parts = max(self.parts, self.recipe.accumulate)          # more of them may be asked for
@@ -635,12 +665,15 @@ def go(self:Run,
     with stop_flag() as stop:
         if self.ranks.world == 1:
             self.stop = partial(leave, self, stop)      # also in the middle of a score: what it is about has been saved
+        self.pick_threads()
         self.time_dev()
         if self.due: self.look()
         next_score = 1 + math.floor(self.progress*self.recipe.scores)
         while self.progress < 1 and not self.enough:
             began = time.perf_counter()
-            self.window.append(self.advance())
+            with self.threads:
+                self.window.append(self.advance())
+            self.tell_threads()
             spent = self.seconds + time.perf_counter() - began
             self.seconds, asked = together(self.ranks, spent*self.ranks.first, float(stop.is_set()))       # one clock, and one decision
             loss, due = self.window[-1], self.progress*self.recipe.scores >= next_score or self.progress >= 1
@@ -763,9 +796,23 @@ def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out. Raises `CorruptError` for another that is not."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    try: return [json.loads(line) for line in lines]
-    except ValueError as error: raise CorruptError(f"{path} has a line that is not JSON ({error}): remove that line") from error
+    try: lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+    except UnicodeDecodeError as error: raise CorruptError(f"{path} is not text in UTF-8 ({str(error)[:80]}): copy the run again") from error
+    return [measured_row(line, path) for line in lines]
+
+def measured_row(line:str,   # of `metrics.jsonl`
+                 path,       # the file, for a message
+                 ):          # -> dict
+    "One measurement: `step`, and numbers where numbers belong; raises `CorruptError` for anything else."
+    try: row = sound_json(line, finite=False)
+    except (ValueError, RecursionError) as error: raise CorruptError(f"{path} has a line that is not JSON ({str(error)[:80]}): remove that line") from error
+    for name in ("step", "tokens", "seconds", "loss", "rate", "gradient", "dev_loss", "dev_accuracy"):
+        value = row.get(name, 0)
+        whole_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18
+        if not whole_number and not isinstance(value, (float, type(None)) if name not in ("step", "tokens") else ()):
+            raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
+    if "step" not in row: raise CorruptError(f"{path} has a line without a step: remove that line")
+    return row
 
 # %% ../nbs/32_train.ipynb #c041
 RECIPES = {

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['LABEL', 'WIDER', 'HEAD', 'MARKS', 'CODECS', 'POINTS', 'INLINE', 'UNSEEN', 'DROP', 'COMMENTS', 'HIDDEN', 'STOP',
            'HEADINGS', 'COMMONS', 'LICENCE_NAMES', 'AUTHOR', 'HAN', 'MOST_TEXT', 'LOOSE', 'NOT_PUBLIC', 'AGAIN',
-           'runs_of_four', 'shingle_scores', 'codec_of', 'encoding_of', 'page_text', 'unfold_tables', 'blocks',
-           'densest', 'dense_blocks', 'joined', 'dense_text', 'licence_name', 'licence_of', 'mostly_han', 'found_again',
-           'with_neighbours', 'with_headings', 'article', 'whole_text', 'is_public', 'addresses_of', 'body_of',
-           'Fetcher', 'web_address', 'retry_after', 'fetch']
+           'CHARSET', 'runs_of_four', 'shingle_scores', 'codec_of', 'encoding_of', 'page_text', 'unfold_tables',
+           'blocks', 'densest', 'dense_blocks', 'joined', 'dense_text', 'licence_name', 'licence_of', 'mostly_han',
+           'found_again', 'with_neighbours', 'with_headings', 'article', 'whole_text', 'is_public', 'addresses_of',
+           'body_of', 'Fetcher', 'web_address', 'retry_after', 'charset_of', 'fetch']
 
 # %% ../nbs/06_web.ipynb #c003
 import codecs, ipaddress, json, random, re, socket, zlib
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib import metadata
@@ -727,6 +726,15 @@ def ask_robots(self:Fetcher,
     if not rules.can_fetch(str(url), "lmnb"): raise InputError(f"{url} is closed to programs by the site's robots.txt")
     self.delays[url.host] = rules.crawl_delay("lmnb") or 0
 
+# %% ../nbs/06_web.ipynb #c065a
+CHARSET = re.compile(r"""charset\*?\s{0,9}=\s{0,9}["']?(?:[\w-]{0,40}'[\w-]{0,40}')?([\w.:-]{1,40})""", re.I | re.A)   # RFC 2231 sets its own encoding before the name
+
+def charset_of(content_type:str,   # the header
+               ):                  # -> the encoding that it names, or None
+    "The encoding that a server names; what is malformed names none."
+    found = CHARSET.search(content_type[:1000])
+    return found[1].lower() if found else None
+
 # %% ../nbs/06_web.ipynb #c066
 @patch
 def fetch(self:Fetcher,
@@ -737,9 +745,9 @@ def fetch(self:Fetcher,
     asked = web_address(url)
     last, status, headers, body = self.follow(asked, until)
     if status != 200: raise InputError(f"{last} answers {status}: there is no page to read")
-    kind = Message(); kind["Content-Type"] = headers.get("content-type", "")
-    notes = dict(url=str(last), asked=None if last == asked else str(asked), type=kind.get_content_type() if headers.get("content-type") else None,
-                 charset=kind.get_content_charset(), modified=headers.get("last-modified"), fetched=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    kind = headers.get("content-type", "")
+    notes = dict(url=str(last), asked=None if last == asked else str(asked), type=kind.partition(";")[0].strip().lower()[:100],
+                 charset=charset_of(kind), modified=headers.get("last-modified"), fetched=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return body, {key: value for key, value in notes.items() if value}
 
 # %% ../nbs/06_web.ipynb #c067

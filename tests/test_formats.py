@@ -902,3 +902,96 @@ def test_a_gigabyte_needs_little_memory(tmp_path, name):
     count, bad, size, peak = map(int, run.stdout.split())
     print(f"{name}: {path.stat().st_size/1e6:.0f} MB in {time.monotonic() - began:.1f} s, {count} parts, {bad} bad, peak {peak//1024} MB")
     assert peak < 200*1024 and size and count and bad == (name == "one line of JSON")
+
+
+# -- tables as programs write them -----------------------------------------------------------------------------------
+
+CASES = Path(__file__).parent / "cases"
+
+
+def rows_in(data, name="a.csv"):
+    "([(text, row)], [reason]) of a table."
+    found = list(parts(data.encode() if isinstance(data, str) else data, name))
+    return [(text, meta["row"]) for text, meta in found if "fate" not in meta], [meta["reason"] for _, meta in found if "fate" in meta]
+
+
+def test_the_cases_of_tables():
+    folder = CASES / "04-csv-unclosed-quote"
+    read = lambda name: rows_in((folder / name).read_bytes(), name)
+    assert read("excel_sep.csv") == ([("Die Suppe war gut.", {"label": "gut"}), ("Der Stuhl brach.", {"label": "schlecht"})], [])
+    assert read("quoted.tsv") == ([('He said "fine" and left.', {"label": "good"}), ("Two lines\nin one cell", {"label": "good"}), ("Plain.", {"label": "bad"})], [])
+    assert read("backslash.csv") == ([('He said "fine" and left.', {"label": "good"}), ("Plain.", {"label": "bad"})], [])
+    good, lost = read("mid.csv")
+    assert [text for text, _ in good][-3:] == ['He said "fine" and left.', "Two lines\nin one cell", "Plain."] and len(good) + len(lost) == 5 and len(lost) <= 1
+
+
+UNCLOSED = {   # name -> rows, and how many of them are lost
+    "at the start": ('"One,good\nTwo.,bad\n"Three.",good\nFour.,bad\n', 1), "at the end": ('One.,bad\n"Two.",good\n"Three.,bad\n', 1), "in the last column": ('One,"good\nTwo.,bad\n', 1),
+    "a stray mark later": ('"One,good\nTwo.,bad\nThe 5" screen.,good\nFour.,bad\n', 1), "a mark at the end of a cell later": ('"One,good\nTwo.,bad\nHe said 5",good\nFour.,bad\n', 1),
+    "the same with labels first seen later": ('One.,good\n"Two,bad\nHe said 5",good\nFour.,bad\n', 1), "three": ('"One,good\nTwo.,bad\n"Three.,good\n"Four.,bad\nFive.,good\n', 3),
+    "before a cell of two lines": ('"One,good\nTwo.,bad\n"Three\nlines",good\n', 1), "a mark inside marks": ('"The 5" screen" is small.,bad\nTwo.,bad\n', 1), "Chinese": ('"今天下雨,好\n明天下雨。,坏\n"后天""下雨""。",好\n', 1)}
+
+
+@pytest.mark.parametrize("name", UNCLOSED)
+def test_an_unclosed_mark_costs_its_row_only(name):
+    rows, lost = UNCLOSED[name]
+    count = rows.count("\n") - rows.count("Three\nlines")
+    good, reasons = rows_in("text,label\n" + rows)
+    assert (len(good), len(reasons)) == (count - lost, lost)
+
+
+def test_an_unclosed_mark_in_a_table_with_the_label_first():
+    good, reasons = rows_in('label,text\ngood,One.\nbad,"Two\ngood,Three.\nbad,He said 5"\ngood,Five.\n')
+    assert [text for text, _ in good] == ["One.", "Three.", 'He said 5"', "Five."] and len(reasons) == 1
+
+
+def test_cells_of_several_lines_stay_whole():
+    poem = '"Roses are red, violets\nblue, good\nand so on",good\n'
+    assert rows_in("text,label\nOne.,good\n" + poem)[0][1] == ("Roses are red, violets\nblue, good\nand so on", {"label": "good"})
+    assert rows_in('label\ttext\ngood\t"Two lines\nin one cell"\nbad\tPlain.\n', "a.tsv")[0] == [("Two lines\nin one cell", {"label": "good"}), ("Plain.", {"label": "bad"})]
+
+
+@pytest.mark.parametrize("data", ["sep=;\ntext;label\nEins, zwei.;gut\n", "SEP=;\r\ntext;label\r\nEins, zwei.;gut\r\n", '"sep=;"\ntext;label\nEins, zwei.;gut\n', "\ufeffsep=|\ntext|label\nEins, zwei.|gut\n", "sep=\t\ntext\tlabel\nEins, zwei.\tgut\n",
+                                  "text|label\nEins, zwei.|gut\n", "text\tlabel\nEins, zwei.\tgut\n", 'text, label\n"Eins, zwei.", gut\n', '"text" ,"label"\n"Eins, zwei." ,"gut"\n', " text ,\u00a0label\u200b\n\"Eins, zwei.\",gut\n"])
+def test_dialects(data):
+    assert rows_in(data) == ([("Eins, zwei.", {"label": "gut"})], [])
+    assert [row for _, row, reason in rows_of(data.encode("utf-16"), "csv") if not reason] == [{"text": "Eins, zwei.", "label": "gut"}]
+
+
+def test_marks_in_a_tsv():
+    raw = ['"Quoted" word first', 'The 5" screen', '"open only', '"All quoted, a line of dialogue."', '"Fine," he said.']
+    assert rows_in("text\tlabel\n" + "".join(f"{line}\tgood\n" for line in raw), "a.tsv") == ([(line, {"label": "good"}) for line in raw], [])
+    assert [text for text, _ in rows_in('"text"\t"label"\n"One"\t"good"\n"a\tb"\t"bad"\n', "a.tsv")[0]] == ["One", "a\tb"]
+    assert [text for text, _ in rows_in('text\tlabel\n"a\tb"\tgood\n"say ""no"""\tbad\n', "a.tsv")[0]] == ["a\tb", 'say "no"']
+
+
+def test_names_are_trimmed_and_zero_is_a_value():
+    for data, name in (("text, label\nOne., 0\n", "a.csv"), ('{" text": "One.", "label ": "0"}\n', "a.jsonl"), ('[{"Text": "One.", " label": "0"}]', "a.json"), (parquet({"text ": ["One."], " label": ["0"]}), "a.parquet")):
+        assert rows_in(data, name) == ([("One.", {"label": "0"})], []), name
+    values = [0, 0.0, False, "", None, []]
+    lines = "".join(json.dumps({"text": "One.", "label": value}) + "\n" for value in values)
+    assert [row["label"] for _, row, _ in rows_of(lines.encode(), "jsonl")] == values and [row["label"] for _, row in rows_in(lines, "a.jsonl")[0]] == values
+    assert [row["label"] for _, row in rows_in(json.dumps([{"text": "One.", "label": value} for value in values]), "a.json")[0]] == values
+    assert [row["label"] for _, row in rows_in(parquet({"text": ["a", "b"], "label": [0, 1]}), "a.parquet")[0]] == [0, 1]
+
+
+# -- packed bodies in web archives -----------------------------------------------------------------------------------
+
+def response(body, coding):
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: " + coding.encode() + b"\r\n\r\n" + body
+    return b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\nContent-Type: application/http\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n" % (len(http), http)
+
+
+def test_packed_bodies_in_web_archives():
+    import brotli
+    path = CASES / "25-warc-brotli/pages.warc"
+    found = list(parts(path.read_bytes(), "pages.warc"))
+    assert len(found) == 5 and len({text for text, meta in found if "fate" not in meta}) == 1 and found[2][1]["url"].endswith("/br")
+    body = page(LONG).encode()
+    good = response(gzip.compress(body), "gzip") + response(brotli.compress(body), "br") + response(zst(body), "zstd") + response(brotli.compress(body), " BR ") + response(body, "br")
+    assert split(parts(good)) == ([LONG.strip()] * 5, [])
+    bad = response(b"not packed", "br") + response(brotli.compress(body)[:-60], "br") + response(zst(body)[:20], "zstd") + response(b"\x1f\x9d\x90", "compress") + response(b"x", "gzip, br")
+    texts, reasons = split(parts(bad + response(body, "")))
+    assert texts == [LONG.strip()] and [" ".join(reason.split()[:4]) for reason in reasons[:2]] == ["ValueError: damaged brotli", "ValueError: brotli ends in"] and "'compress'" in reasons[-2] and "'gzip, br'" in reasons[-1] and len(reasons) == 5
+    texts, reasons = split(parts(response(brotli.compress(bytes(2**27)), "br")))
+    assert not texts and len(reasons) == 1 and ("33,554,432" in reasons[0] or "more than 100 times" in reasons[0])

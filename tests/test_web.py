@@ -269,6 +269,18 @@ def test_wrong_charset_header(site):
     assert meta["charset"] == "iso-8859-1" and text.startswith("今天下雨") and "encoding" not in notes
 
 
+@pytest.mark.parametrize("header, charset", [
+    ("text/html; charset*=utf-8''gb2312", "gb2312"), ("text/html; charset*=us-ascii'en'GBK", "gbk"), ("text/html; charset*=nonsense''%zz", "nonsense"), ("text/html; charset*0=gb; charset*1=2312", None),
+    ("text/html; charset=\"gb2312\"", "gb2312"), ("text/html;charset = 'gb2312'", "gb2312"), ("text/html; charset=", None), ("text/html; charset=;", None), (";;;charset=gb2312", "gb2312"),
+    ("text/html; charset=\xff\xfe", None), ("text/html; charset=" + "x" * 5000, "x" * 40), ("charset*=''", None), ("text/html; charset*=\"utf-8''%E4\"", "utf-8"), ("text/html; charset=none; charset=gb2312", "none")])
+def test_a_header_of_any_make_is_no_error(site, header, charset):
+    site.answers["/a"] = 200, {"Content-Type": header}, f"<p>{'今天下雨,明天也下雨。' * 9}".encode("gbk")
+    body, meta = quick().fetch(site.url + "/a")
+    assert meta.get("charset") == charset
+    text, notes = article(body, url=meta["url"], charset=meta.get("charset"))
+    assert text.startswith("今天下雨") and notes["encoding"] == "gb18030"
+
+
 def test_robots_are_read_once_and_obeyed(site):
     site.answers.update({"/robots.txt": (200, {}, b"User-agent: *\nDisallow: /\n\nUser-agent: lmnb\nDisallow: /closed\nAllow: /closed/open\n"), "/a": (200, {}, b"a"), "/closed/open": (200, {}, b"o")})
     reader = quick()
