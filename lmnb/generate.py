@@ -18,6 +18,7 @@ from torch.nn.functional import linear
 from .core import UsageError, need_compiler
 from .models.base import State
 from .models.transformer import Attention, Experts, Transformer
+from .threads import threads_of
 from .tokenize import EOS, ROLES
 
 # %% ../nbs/33_generate.ipynb #c005
@@ -31,7 +32,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self):
-        for name, low, high in (("temperature", 0, 100), ("top_k", 0, 10**9), ("top_p", 0, 1), ("repetition", 0.1, 100)):
+        for name, low, high in (("temperature", 0, 100), ("top_k", 0, 10**9), ("top_p", 0, 1), ("repetition", 0.1, 100), ("seed", 0, 2**63 - 1)):
             if not low <= getattr(self, name) <= high: raise UsageError(f"{name} {getattr(self, name)} is out of range: give a number from {low} to {high}")
 
 # %% ../nbs/33_generate.ipynb #c006
@@ -71,6 +72,8 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
     "Write token by token; every row's tokens as they come."
     generator = torch.Generator(ids_BT.device).manual_seed(sampling.seed)
     ids_BT, mask_BT = aligned(ids_BT, mask_BT)
+    threads = threads_of(model)
+    threads.apply()                            # a whole prompt is no step
     logits, state = model(ids_BT, mask_BT=mask_BT, **context)
     backbone, written, never = model.backbone, ids_BT[:, :0], ids_BT.new_tensor(sorted({*never} - {end}), dtype=torch.int64)
     row, alive = torch.arange(len(ids_BT), device=ids_BT.device), torch.ones(len(ids_BT), dtype=torch.bool, device=ids_BT.device)
@@ -89,7 +92,8 @@ def stream_ids(model,                  # a NextToken model in evaluation mode
             keep = alive.nonzero()[:, 0]
             row, next_B, state, written, alive = row[keep], next_B[keep], state.reorder(keep), written[keep], alive[keep]
             context = {name: value if value is None else value[keep] for name, value in context.items()}
-        logits, state = model(next_B[:, None], state=state, **context)
+        with threads:
+            logits, state = model(next_B[:, None], state=state, **context)
 
 # %% ../nbs/33_generate.ipynb #c024
 def aligned(ids_BT, mask_BT):   # -> ids, mask, with all padding on the left; no mask where there is no padding
@@ -204,6 +208,8 @@ def draft_stream(model,              # a Transformer for language in evaluation 
     def greedy(logits_1TV):
         logits_1TV[:, :, sorted({*never} - {end})] = float("-inf")
         return logits_1TV[0].argmax(-1).tolist()
+    threads = threads_of(model)
+    threads.apply()
     logits, state = model(ids_1T)
     text, fresh = ids_1T[0].tolist(), greedy(logits[:, -1:])
     length = len(text) + most                                          # of the whole text at the most
@@ -213,7 +219,8 @@ def draft_stream(model,              # a Transformer for language in evaluation 
         if len(text) == length: return
         if state.room <= ahead: state = model.backbone.reserve(state, max(256, state.length))
         guess = lookup(text, order=order, most=min(ahead, length - len(text) - 1))
-        logits, state = model(ids_1T.new_tensor([[text[-1], *guess]]), state=state)
+        with threads:
+            logits, state = model(ids_1T.new_tensor([[text[-1], *guess]]), state=state)
         choice = greedy(logits)
         right = next((i for i, (a, b) in enumerate(zip(guess, choice)) if a != b), len(guess))
         fresh, wrong = choice[:right + 1], len(guess) - right

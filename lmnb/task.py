@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from .batch import IdStream, buckets, pad, score_windows, stream_step, windows
 from .checkpoint import TaskConfig
 from .core import InputError, UsageError, patch
+from .threads import threads_of
 from .tokenize import CHINESE, WORD, Shards
 
 # %% ../nbs/31_task.ipynb #c005
@@ -483,7 +484,8 @@ def label_probabilities(checkpoint,   # of a classifier
     examples = task.examples([{"text": text, "label": labels[0]} for text in texts])     # the label is not looked at
     found_NC, device = torch.zeros(len(texts), len(labels)), next(checkpoint.model.parameters()).device
     for batch in task.score_batches(examples):
-        logits_BC = checkpoint.model(**batch.to(device).inputs)
+        with threads_of(checkpoint.model):
+            logits_BC = checkpoint.model(**batch.to(device).inputs)
         found_NC[list(batch.rows)] = label_logits(logits_BC.float()).softmax(-1).cpu()
     return found_NC.numpy()
 
