@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LmnbError', 'UsageError', 'InputError', 'CorruptError', 'NonFiniteError', 'Interrupted', 'patch', 'home', 'data_dir',
            'asset', 'need', 'seed_all', 'pick_device', 'need_compiler', 'sha256_text', 'sha256_file', 'stable_hash',
-           'write_atomic', 'naming', 'read_json', 'locked']
+           'write_atomic', 'naming', 'read_json', 'sound_json', 'locked', 'writer_of']
 
 # %% ../nbs/00_core.ipynb #c002
-import errno, hashlib, importlib, json, os, platform, random, shutil, sys, tempfile, time
+import errno, hashlib, importlib, json, math, os, platform, random, shutil, stat, sys, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,8 +92,29 @@ def sha256_file(path):   # -> 64 hexadecimal digits
     with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
 
 def stable_hash(value):   # anything JSON can hold -> 64 hexadecimal digits
-    "SHA-256 of plain data: the same for equal data, whatever the order of its keys."
-    return sha256_text(json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")))
+    "SHA-256 of plain data: the same for equal data, whatever the order of its keys. Large data is never written out as a whole."
+    found = hashlib.sha256()
+    for piece in _json_pieces(value):
+        found.update(piece.encode())
+    return found.hexdigest()
+
+# %% ../nbs/00_core.ipynb #c019p
+def _json_pieces(value):   # -> iterator of str; joined, they are the JSON of the value with sorted keys
+    dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+    if isinstance(value, dict) and value and all(type(key) is str for key in value):
+        for number, key in enumerate(sorted(value)):
+            yield ("," if number else "{") + dumps(key) + ":"
+            yield from _json_pieces(value[key])
+        yield "}"
+    elif isinstance(value, (list, tuple)) and 0 < len(value) <= 16:
+        for number, item in enumerate(value):
+            yield "," if number else "["
+            yield from _json_pieces(item)
+        yield "]"
+    elif isinstance(value, (list, tuple)) and value:
+        for start in range(0, len(value), 256): yield ("," if start else "[") + dumps(value[start:start + 256])[1:-1]
+        yield "]"
+    else: yield dumps(value)
 
 # %% ../nbs/00_core.ipynb #c022
 def write_atomic(path,          # where the file shall stand
@@ -121,13 +142,47 @@ def naming(path,   # the file that is being written
         error.filename = error.filename or str(path)
         raise
 
-def read_json(path,   # file to read
-              ):      # -> the value
-    "Read a JSON file; raises `CorruptError` where it is not JSON, `InputError` where it is missing."
-    try: return json.loads(Path(path).read_text(encoding="utf-8"))
+# %% ../nbs/00_core.ipynb #c023s
+def read_json(path,                # file to read
+              *,
+              most:int=2**28,      # bytes; a longer file is refused before it is read
+              finite:bool=True,    # refuse NaN, Infinity, and numbers that are larger than any
+              ):                   # -> the value
+    "Read a JSON file; raises `InputError` where it is missing, `CorruptError` where it is not sound JSON."
+    try:
+        facts = os.stat(path)
+        if not stat.S_ISREG(facts.st_mode): raise CorruptError(f"{path} is not a file")
+        if facts.st_size > most: raise CorruptError(f"{path} has {facts.st_size:,} bytes, more than the {most:,} that are read")
+        text = Path(path).read_text(encoding="utf-8")
+        return sound_json(text, finite=finite)
     except FileNotFoundError as error: raise InputError(f"{path} is missing") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptError(f"{path} is not readable JSON: {str(error)[:80]}") from error
+    except OSError as error: raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error: raise CorruptError(f"{path} is not readable JSON: {str(error)[:80]}") from error
+
+# %% ../nbs/00_core.ipynb #c023u
+def sound_json(text:str,           # of foreign origin
+               *,
+               finite:bool=True,   # as in `read_json`
+               ):                  # -> the value
+    "The value that a JSON text holds; raises `ValueError`, or `RecursionError`, where something is wrong with it."
+    number = dict(parse_float=_finite, parse_constant=_finite) if finite else {}
+    value = json.loads(text, parse_int=_short, object_pairs_hook=_once, **number)
+    if "\\ud" in text.lower(): json.dumps(value, ensure_ascii=False).encode()      # half a character
+    return value
+
+# %% ../nbs/00_core.ipynb #c023v
+def _short(digits):   # of a whole number -> int
+    if len(digits) > 40: raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+def _finite(text):   # a number with a point, or NaN, Infinity, -Infinity -> float
+    if not math.isfinite(value := float(text)): raise ValueError(f"{text[:20]} is not a number")
+    return value
+
+def _once(pairs):   # names and values of one object -> dict
+    found = dict(pairs)
+    if len(found) < len(pairs): raise ValueError("a name is given twice")
+    return found
 
 # %% ../nbs/00_core.ipynb #c023b
 def _take(file):
@@ -212,3 +267,14 @@ def locked(folder,   # what one process shall write; made where it is missing
         file.close()
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+# %% ../nbs/00_core.ipynb #c023f
+def writer_of(folder,   # that somebody may be writing
+              ):        # -> dict: pid, host, since; empty where nobody does
+    "Who holds a folder's lock now; looking does not take it."
+    try:
+        with open(Path(folder)/".lock", encoding="utf-8", errors="replace") as file:
+            owner = _owner(file)
+    except OSError:
+        return {}
+    return owner if _lives(owner) else {}

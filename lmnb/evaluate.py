@@ -52,13 +52,17 @@ def to_dict(self:Score):   # -> dict of plain values, ready for JSON
     "The score as a dictionary."
     return asdict(self)
 
+def _number(value, kind=(int, float)):   # -> bool: a number that arithmetic can take
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 1e300
+
 def _score_from_dict(cls, data):   # what `to_dict` gave -> Score
     "A score from `to_dict`'s dictionary; raises `CorruptError` where fields are missing, unknown or of a wrong type."
-    names, number = {f.name for f in fields(cls)}, (int, float, type(None))
+    names = {f.name for f in fields(cls)}
     if not isinstance(data, dict) or not {"metric", "value", "low", "high", "n"} <= set(data) <= names:
         raise CorruptError(f"not a score: {str(data)[:80]}")
-    right = [isinstance(data[k], number) for k in ("value", "low", "high")] + [isinstance(data["metric"], str), isinstance(data["n"], int)]
-    if not all(right): raise CorruptError(f"a score of wrong types: {str(data)[:80]}")
+    right = [data[k] is None or _number(data[k]) for k in ("value", "low", "high")] + [_number(data["n"], int) and data["n"] >= 0]
+    right += [isinstance(data.get(k, ""), str) and len(data.get(k, "")) <= 200 for k in ("metric", "unit")]
+    if not all(right) or not isinstance(data.get("detail"), (dict, type(None))): raise CorruptError(f"a score of wrong types: {str(data)[:80]}")
     return cls(**data)
 
 Score.from_dict = classmethod(_score_from_dict)

@@ -268,7 +268,7 @@ def run_shard(task:dict):   # made by `run_pipeline` -> receipt
 def _decided(step, folder, decisions):
     "A step of the whole corpus, with what was decided for this shard; any other step as it is."
     if decisions is None: return step
-    chosen = partial(step.apply, decisions=read_json(folder/decisions))
+    chosen = partial(step.apply, decisions=read_json(folder/decisions, most=2**40))
     chosen.__name__ = step.__name__
     return chosen
 
@@ -605,7 +605,7 @@ def clusters_of(plan):   # the plan of a run that has decided -> list of dicts: 
     gone = {}
     for at in plan.barriers:
         for i in range(len(plan.pieces)):
-            for id, decision in read_json(plan.folder/f".work/{at:02}-decisions-{i:05}.json").items():
+            for id, decision in read_json(plan.folder/f".work/{at:02}-decisions-{i:05}.json", most=2**40).items():
                 if decision.get("twin"): gone[id] = {"id": id, "twin": decision["twin"], "step": plan.steps[at].__name__, "reason": decision.get("reason", "")}
     families = {}
     for member in gone.values():
@@ -633,9 +633,10 @@ def noted_corpora():   # -> list of Path, those that are still there
     "The folders that notes name."
     found = []
     for note in sorted(corpora_dir().glob("*.json")):
-        try: folder = Path(read_json(note)["folder"])
-        except (CorruptError, KeyError, TypeError): continue           # not a note of ours
-        if (folder/"report.json").is_file(): found.append(folder)
+        try:
+            folder = Path(read_json(note, most=2**16)["folder"])
+            if (folder/"report.json").is_file(): found.append(folder)
+        except (CorruptError, InputError, KeyError, TypeError, ValueError): continue           # not a note of ours
     return found
 
 # %% ../nbs/17_pipeline.ipynb #c057

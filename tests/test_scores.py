@@ -102,3 +102,105 @@ def test_a_loss_without_spread_has_no_interval():
 def test_two_items_prove_nothing():
     assert tie([1, 1], [0, 0]) and tie([1] * 5, [0] * 5) and not tie([1] * 6, [0] * 6)
     assert paired_difference([1, 1], [0, 0]) == (1, 0, 1)
+
+
+# ---- scoring a language model
+
+def lm_checkpoint(model, **changes):
+    "An untrained language model with a tokenizer of its own."
+    from lmnb.checkpoint import Checkpoint, Config, TaskConfig
+    from lmnb.models.heads import build_model
+    from lmnb.models.zoo import preset
+    from lmnb.tokenize import Tokenizer
+    tokenizer = Tokenizer.train("bpe", TEXTS, vocab_size=300)
+    config = Config(task=TaskConfig(name="lm", length=16, **changes), model=preset(model, task="lm", vocab_size=tokenizer.vocab_size))
+    return Checkpoint(Path("."), config, build_model(config.model).eval(), tokenizer)
+
+
+TEXTS = [f"The {n}th text of {n * n} 个文本, with an end. " * (1 + n % 7) for n in range(60)]
+
+
+def plain_losses(checkpoint, stream):
+    "Every loss at once, with all logits kept: what scoring has to give."
+    import torch
+    from torch.nn.functional import cross_entropy
+    from lmnb.task import NOTHING, alone, task_of
+    task, found, state = task_of(checkpoint.config.task, checkpoint.tokenizer), [], None
+    with torch.no_grad():
+        for batch in task.score_batches(stream):
+            ids, target, context = batch.inputs["ids_BT"], batch.target, {"state": None if batch.fresh else state}
+            if task.config.isolate: ids, target, context = alone(ids, target)
+            logits, state = checkpoint.model(ids, **context)
+            loss = cross_entropy(logits.mT.float(), target, ignore_index=NOTHING, reduction="none")
+            found.append((loss, target))
+    if task.config.carry: found = [tuple(torch.cat(parts, 1) for parts in zip(*found))]
+    return torch.cat([loss[target != NOTHING] for loss, target in found]).double().numpy()
+
+
+@pytest.mark.parametrize("model, changes", [("transformer-tiny", {}), ("transformer-tiny", {"isolate": True}), ("rnn-tiny", {"carry": True}), ("lstm-tiny", {})])
+@pytest.mark.parametrize("texts", [TEXTS, [" ".join(TEXTS) * 12]], ids=["documents", "book"])
+def test_scores_of_a_language_model_are_those_of_the_plain_way(model, changes, texts):
+    import numpy as np
+    from lmnb.serve import evaluate_lm, text_stream, token_losses
+    checkpoint = lm_checkpoint(model, **changes)
+    rows = [{"text": text} for text in texts]
+    with text_stream(checkpoint.tokenizer, rows) as (stream, end_P, bytes_P):
+        ids = stream[:]
+    encoded = checkpoint.tokenizer.encode_batch(texts)
+    assert ids.tolist() == [i for one in encoded for i in one + [checkpoint.tokenizer.eos] * (len(texts) > 1)]
+    assert bytes_P.sum() == sum(len(text.encode()) for text in texts) and end_P[-1] == len(ids) and len(end_P) == len(bytes_P)
+    assert len(end_P) == (len(texts) if len(texts) > 1 else math.ceil(len(ids) / 256))
+    wanted = plain_losses(checkpoint, ids)
+    assert np.allclose(token_losses(checkpoint, ids), wanted, atol=1e-5)
+    scores, items = evaluate_lm(checkpoint, rows)
+    assert math.isclose(scores[0].value, wanted.mean(), rel_tol=1e-6) and math.isclose(items[:, 0].sum(), wanted.sum(), rel_tol=1e-6)
+
+
+def test_no_window_keeps_its_logits(monkeypatch):
+    "However long the text is, one table of logits is alive at a time."
+    import gc, weakref
+    import lmnb.serve as serve
+    checkpoint, alive, most = lm_checkpoint("transformer-tiny"), [], 0
+    monkeypatch.setattr(serve, "LOGITS", 2**15)
+    forward = checkpoint.model.forward
+    def counted(*args, **options):
+        logits, state = forward(*args, **options)
+        assert logits.numel() <= 2**15
+        alive.append(weakref.ref(logits))
+        return logits, state
+    monkeypatch.setattr(checkpoint.model, "forward", counted)
+    with serve.text_stream(checkpoint.tokenizer, [{"text": text} for text in TEXTS]) as (stream, end_P, _):
+        for _ in serve.losses_in(checkpoint, stream):
+            gc.collect()
+            most = max(most, sum(ref() is not None for ref in alive))
+    assert most <= 1 and len(alive) > 10
+
+
+def test_the_ngram_model_is_scored_piece_by_piece_alike():
+    import numpy as np
+    from lmnb.baseline import NGram
+    from lmnb.batch import IdStream
+    from lmnb.serve import ngram_losses
+    ids = np.random.default_rng(0).integers(0, 9, 700)
+    model = NGram(5, "modified", vocab_size=9).fit([ids[:300]])
+    for length in (1, 7, 699, 5000):
+        places, nats = zip(*ngram_losses(model, IdStream([ids]), length))
+        assert np.concatenate(places).tolist() == list(range(1, 700))
+        assert np.allclose(np.concatenate(nats), -model.log_probs(ids)[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["transformer-tiny", "rnn-tiny"])
+def test_memory_of_scoring_does_not_grow_with_the_text(model, tmp_path):
+    "Peak memory of a process of its own, for 1 and for 4 MB of text: beyond the text itself, the same."
+    import subprocess, sys
+    code = ("import sys, resource; sys.path[:0] = sys.argv[1:3]\n"
+            "import torch; torch.set_num_threads(1)\n"
+            "from test_scores import lm_checkpoint, TEXTS\nfrom lmnb.serve import evaluate_lm\n"
+            "c = lm_checkpoint(sys.argv[3], carry=sys.argv[3][:3] == 'rnn')\n"
+            "text = ' '.join(TEXTS)\nrows = [{'text': text*(int(sys.argv[4])*10**6//len(text)//10)} for _ in range(10)]\n"
+            "evaluate_lm(c, rows)\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    root = str(Path(__file__).parent.parent)
+    peaks = [int(subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), root, model, size], capture_output=True, text=True, check=True).stdout)
+             for size in ("1", "4")]
+    assert peaks[1] - peaks[0] < 60_000, peaks                    # kilobytes
