@@ -957,6 +957,7 @@ def own_dataset(source,             # a file or folder, several with commas, or 
                 test=None,          # and of the test part
                 ):                  # -> DataSet
     "A data set from a reader's own files; raises `InputError` where it fits no task or is too small to be divided."
+    if task and task not in COLUMNS: raise UsageError(f"unknown task {task!r}: choose one of {', '.join(COLUMNS)}")
     paths, wanted = own_paths(source), asked_columns(columns) if columns else None
     name, reads = ", ".join(map(shown, paths)), Reads(kind_at, head_at, rows_at, lines_at, read, guess_language)
     found = found_in(paths, reads, task=task, columns=wanted)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LmnbError', 'UsageError', 'InputError', 'CorruptError', 'NonFiniteError', 'Interrupted', 'patch', 'home', 'data_dir',
            'asset', 'need', 'seed_all', 'pick_device', 'need_compiler', 'sha256_text', 'sha256_file', 'stable_hash',
-           'write_atomic', 'naming', 'read_json', 'sound_json', 'locked']
+           'write_atomic', 'naming', 'read_json', 'sound_json', 'locked', 'writer_of']
 
 # %% ../nbs/00_core.ipynb #c002
 import errno, hashlib, importlib, json, math, os, platform, random, shutil, stat, sys, tempfile, time
@@ -269,3 +269,14 @@ def locked(folder,   # what one process shall write; made where it is missing
         file.close()
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+# %% ../nbs/00_core.ipynb #c023f
+def writer_of(folder,   # that somebody may be writing
+              ):        # -> dict: pid, host, since; empty where nobody does
+    "Who holds a folder's lock now; looking does not take it."
+    try:
+        with open(Path(folder)/".lock", encoding="utf-8", errors="replace") as file:
+            owner = _owner(file)
+    except OSError:
+        return {}
+    return owner if _lives(owner) else {}

@@ -18,7 +18,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from .batch import IdStream, buckets, pad, score_windows, stream_step, windows
 from .checkpoint import TaskConfig
 from .core import InputError, UsageError, patch
-from .tokenize import ASSISTANT, BOS, CHINESE, EOS, SEP, UNK, USER, WORD, Shards
+from .threads import threads_of
+from .tokenize import CHINESE, WORD, Shards
 
 # %% ../nbs/31_task.ipynb #c005
 NOTHING = -100
@@ -51,7 +52,12 @@ class Batch:
 # %% ../nbs/31_task.ipynb #c007
 class Task:
     "What every task shares. A task gives `examples`, `collate` and `loss`."
-    def __init__(self, config:TaskConfig, tokenizer): self.config, self.tokenizer = config, tokenizer
+    needs = ("<eos>",)   # roles that the tokenizer must have
+
+    def __init__(self, config:TaskConfig, tokenizer):
+        self.config, self.tokenizer = config, tokenizer
+        if missing := [role for role in self.needs if role not in tokenizer.roles]:
+            raise UsageError(f"the task {config.name} needs the roles {', '.join(self.needs)}, and this vocabulary has no {', '.join(missing)}: take a tokenizer that has them, such as one of lmnb's own")
 
     weight_N = None      # of the examples in the order of training; None: all alike
 
@@ -112,7 +118,7 @@ class LanguageModel(Task):
             if rows.tokenizer().to_dict() != self.tokenizer.to_dict(): raise UsageError(f"{rows.folder} was made with another tokenizer: use the one that it holds")
             return IdStream(rows.ids)
         encoded = ids_of(self.tokenizer, rows)
-        end = [EOS] if len(encoded) > 1 else []
+        end = [self.tokenizer.eos] if len(encoded) > 1 else []
         return torch.from_numpy(np.concatenate([np.array(ids + end, np.int64) for ids in encoded] or [np.zeros(0, np.int64)]))
 
     def sample(self, stream, most):   # -> 1-D int64 tensor, or the stream itself; targets in all
@@ -168,7 +174,7 @@ def ids_of(tokenizer, rows):   # rows with text -> list of lists of ids
 def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right, state
     "Every position is asked for the token that follows."
     ids_BT, target_BT, K, context = batch.inputs["ids_BT"], batch.target, self.config.candidates, {"state": state}
-    if self.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT)
+    if self.config.isolate: ids_BT, target_BT, context = alone(ids_BT, target_BT, self.tokenizer.eos)
     if model.training and 0 < K < model.config.vocab_size:
         word_K, log_times_K = draw_words(K, model.config.vocab_size, ids_BT.device)
         logits_BTK, state = model(ids_BT, **context, among=(word_K, target_BT.clamp(min=0)))
@@ -208,9 +214,9 @@ def token_loss(logits_BTV, target_BT):   # -> sum of losses in nats, count, how 
     return cross_entropy(logits, target, ignore_index=NOTHING, reduction="sum"), int(asked.sum()), right
 
 # %% ../nbs/31_task.ipynb #t202
-def apart(ids_BT):   # packed rows -> index_PT into the flattened ids, mask_PT: one row for each piece of a document
-    "Where each document's pieces stand; `<eos>` opens a new one."
-    new_BT = ids_BT == EOS
+def apart(ids_BT, end:int):   # packed rows, the id that closes a document -> index_PT into the flattened ids, mask_PT: one row for each piece of a document
+    "Where each document's pieces stand; its end opens a new one."
+    new_BT = ids_BT == end
     new_BT[:, 0] = True
     start_P = new_BT.flatten().nonzero()[:, 0]
     length_P = torch.diff(start_P, append=start_P.new_tensor([ids_BT.numel()]))
@@ -218,9 +224,9 @@ def apart(ids_BT):   # packed rows -> index_PT into the flattened ids, mask_PT: 
     mask_PT = step_T < length_P[:, None]
     return (start_P[:, None] + step_T)*mask_PT, mask_PT
 
-def alone(ids_BT, target_BT):   # a packed batch -> ids_PT, target_PT, {"mask_BT": mask_PT}
+def alone(ids_BT, target_BT, end:int):   # a packed batch, the id that closes a document -> ids_PT, target_PT, {"mask_BT": mask_PT}
     "A packed batch with each document in a row of its own."
-    index_PT, mask_PT = apart(ids_BT)
+    index_PT, mask_PT = apart(ids_BT, end)
     return ids_BT.flatten()[index_PT], target_BT.flatten()[index_PT].masked_fill(~mask_PT, NOTHING), {"mask_BT": mask_PT}
 
 # %% ../nbs/31_task.ipynb #c014
@@ -234,7 +240,7 @@ class Classify(Task):
         for row in rows:
             if row["label"] not in number: raise InputError(f"unknown label {row['label']!r}: the task knows {', '.join(self.config.labels[:8])}")
         encoded = self.tokenizer.encode_batch([row["text"] for row in rows])
-        return [{"ids": ids[:self.config.length] or [EOS], "label": number[row["label"]]} for ids, row in zip(encoded, rows)]
+        return [{"ids": ids[:self.config.length] or [self.tokenizer.eos], "label": number[row["label"]]} for ids, row in zip(encoded, rows)]
 
     def collate(self, examples, chosen):
         ids, mask = pad([examples[i]["ids"] for i in chosen])
@@ -324,6 +330,7 @@ def shared_marks(question:str, passage:str):   # -> bytearray, one mark per char
 # %% ../nbs/31_task.ipynb #c021
 class Answer(Task):
     "Predict where the answer starts and ends in a passage."
+    needs = ("<bos>", "<sep>", "<unk>")
     blank = 0.5              # share of tokens that training blanks
 
     def example(self, question:str, passage:str, answer:str="", start:int=-1):   # -> dict
@@ -335,7 +342,7 @@ class Answer(Task):
         inside = [i for i, (a, b) in enumerate(offsets) if a < start + len(answer) and b > start] if start >= 0 else []
         span = (base + inside[0], base + inside[-1]) if inside else (NOTHING, NOTHING)
         segment = [0]*base + [1 + max(marks[a:b], default=0) for a, b in offsets]
-        return {"ids": [BOS, *asked, SEP, *ids], "segment": segment, "offsets": offsets, "base": base, "span": span}
+        return {"ids": [self.tokenizer.role("<bos>"), *asked, self.tokenizer.role("<sep>"), *ids], "segment": segment, "offsets": offsets, "base": base, "span": span}
 
     def examples(self, rows): return [self.example(row["question"], row["passage"], row["answer"], row["start"]) for row in rows]
 
@@ -353,25 +360,26 @@ class Answer(Task):
 def batch(self:Answer, examples, *, step:int, size:int, seed:int):   # -> Batch
     "The batch of a step, with some tokens blanked."
     batch = super(Answer, self).batch(examples, step=step, size=size, seed=seed)
-    ids = batch.inputs["ids_BT"]
-    blank = torch.from_numpy(np.random.default_rng([seed, step, 1]).random(ids.shape) < self.blank) & (ids > ASSISTANT)
-    return Batch(batch.inputs | {"ids_BT": torch.where(blank, UNK, ids)}, batch.target, rows=batch.rows)
+    ids, controls = batch.inputs["ids_BT"], torch.tensor([*self.tokenizer.roles.values()])
+    blank = torch.from_numpy(np.random.default_rng([seed, step, 1]).random(ids.shape) < self.blank) & ~torch.isin(ids, controls)
+    return Batch(batch.inputs | {"ids_BT": torch.where(blank, self.tokenizer.role("<unk>"), ids)}, batch.target, rows=batch.rows)
 
 # %% ../nbs/31_task.ipynb #c024
 class Rewrite(Task):
     "Read one text, write another: translation and summarization."
+    needs = ("<bos>", "<eos>")
     fields = {"translate": ("source", "target"), "summarize": ("text", "summary")}
 
-    def source_ids(self, text:str): return self.tokenizer.encode(text)[:self.config.length - 1] + [EOS]
+    def source_ids(self, text:str): return self.tokenizer.encode(text)[:self.config.length - 1] + [self.tokenizer.eos]
 
     def examples(self, rows):
         source, target = self.fields[self.config.name]
-        return [{"ids": self.source_ids(row[source]), "target": self.tokenizer.encode(row[target])[:self.config.target_length - 1] + [EOS]} for row in rows]
+        return [{"ids": self.source_ids(row[source]), "target": self.tokenizer.encode(row[target])[:self.config.target_length - 1] + [self.tokenizer.eos]} for row in rows]
 
     def collate(self, examples, chosen):
         rows = [examples[i] for i in chosen]
         source, mask = pad([row["ids"] for row in rows])
-        ids, _ = pad([[BOS, *row["target"][:-1]] for row in rows])
+        ids, _ = pad([[self.tokenizer.role("<bos>"), *row["target"][:-1]] for row in rows])
         target, _ = pad([row["target"] for row in rows], fill=NOTHING)
         return Batch({"source_BS": source, "source_mask_BS": mask, "ids_BT": ids}, target, rows=tuple(map(int, chosen)))
 
@@ -390,6 +398,7 @@ def user_units(user:str):   # -> list of str
 # %% ../nbs/31_task.ipynb #c028
 class Chat(Task):
     "A language model with roles; only the assistant's words are targets."
+    needs = ("<bos>", "<user>", "<assistant>", "<eos>")
     whole, short, drop, turn, mix, echo = 0.5, 5, 0.2, 0.5, 0.3, 0.3   # what training does to a batch, see `noisy`
     dice = None                                                        # random numbers of a training step; None while scoring
 
@@ -398,13 +407,17 @@ class Chat(Task):
         if not self.tokenizer.in_bytes: return self.tokenizer.encode(user.lower())[:self.config.length]
         return [i for unit in user_units(user) for i in encode_unit(self.tokenizer, unit)[0]][:self.config.length]
 
-    def prompt_ids(self, user:str): return [BOS, USER, *self.user_ids(user), ASSISTANT]
+    def prompt(self, ids):   # of a user -> ids between their roles
+        "What stands before an answer."
+        return [*map(self.tokenizer.role, ("<bos>", "<user>")), *ids, self.tokenizer.role("<assistant>")]
+
+    def prompt_ids(self, user:str): return self.prompt(self.user_ids(user))
 
     def examples(self, rows):
-        answers = [self.tokenizer.encode(row["answer"])[:self.config.target_length - 1] + [EOS] for row in rows]
+        answers = [self.tokenizer.encode(row["answer"])[:self.config.target_length - 1] + [self.tokenizer.eos] for row in rows]
         users, kin = [self.user_ids(row["user"]) for row in rows], {}
         for ids, answer in zip(users, answers): kin.setdefault(tuple(answer), []).append(ids)
-        return [{"ids": [BOS, USER, *ids, ASSISTANT], "answer": answer, "echo": self.user_ids(row["answer"]), "kin": kin[tuple(answer)]}
+        return [{"ids": self.prompt(ids), "answer": answer, "echo": self.user_ids(row["answer"]), "kin": kin[tuple(answer)]}
                 for ids, answer, row in zip(users, answers, rows)]
 
     def length(self, example): return len(example["ids"]) + len(example["answer"])
@@ -423,7 +436,7 @@ def noisy(self:Chat, example, most):   # -> example, changed
     elif number < self.echo + self.mix: body, keep = body + example["kin"][self.dice.integers(len(example["kin"]))], 0.6
     kept = [i for i, number in zip(body, self.dice.random(len(body))) if number < keep] or body[:12]
     if self.dice.random() < self.turn and len(kept) > 1: kept = kept[(at := self.dice.integers(1, len(kept))):] + kept[:at]
-    return {"ids": [BOS, USER, *kept, ASSISTANT], "answer": example["answer"][:most]}
+    return {"ids": self.prompt(kept), "answer": example["answer"][:most]}
 
 @patch
 def batch(self:Chat, examples, *, step:int, size:int, seed:int):   # -> Batch
@@ -471,7 +484,8 @@ def label_probabilities(checkpoint,   # of a classifier
     examples = task.examples([{"text": text, "label": labels[0]} for text in texts])     # the label is not looked at
     found_NC, device = torch.zeros(len(texts), len(labels)), next(checkpoint.model.parameters()).device
     for batch in task.score_batches(examples):
-        logits_BC = checkpoint.model(**batch.to(device).inputs)
+        with threads_of(checkpoint.model):
+            logits_BC = checkpoint.model(**batch.to(device).inputs)
         found_NC[list(batch.rows)] = label_logits(logits_BC.float()).softmax(-1).cpu()
     return found_NC.numpy()
 

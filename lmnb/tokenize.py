@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['SPECIALS', 'PAD', 'UNK', 'BOS', 'EOS', 'SEP', 'SYSTEM', 'USER', 'ASSISTANT', 'ROLES', 'CHINESE', 'WORD', 'SPACED',
-           'VISIBLE', 'HIDDEN', 'LETTERS', 'BYTES', 'TIES', 'KINDS', 'BLOCK', 'BATCH', 'WINDOW', 'CUT', 'segmenter',
+           'VISIBLE', 'HIDDEN', 'LETTERS', 'BYTES', 'TIES', 'KINDS', 'PROBE', 'TWOS', 'ENDS', 'PAIRS', 'COUNTS',
+           'FORM_BYTES', 'KNOWN_PATTERNS', 'ATOM', 'BRANCH', 'HARMLESS', 'PARTS', 'Id', 'Short', 'Sign', 'Gap',
+           'SECTIONS', 'NAMES', 'FOREIGN', 'BLOCK', 'BATCH', 'WINDOW', 'CUT', 'SPACED_CUT', 'FOREIGN_CUT', 'segmenter',
            'word_spans', 'words', 'spaced_spans', 'letters', 'cut', 'Merger', 'merged', 'bpe_merges', 'bpe_tokens',
-           'wordpieces', 'viterbi', 'Tokenizer', 'sample_texts', 'place', 'sound', 'not_empty', 'train_tokenizer',
-           'table_engine', 'byte_engine', 'bpe_engine', 'bpe_tokenizer', 'with_specials', 'unigram_engine',
-           'wordpiece_engine', 'token_text', 'dictionary_hash', 'load_tokenizer', 'load_gpt2', 'plain_text', 'blocks',
-           'id_batches', 'block_batches', 'joined_ids', 'id_type', 'ShardWriter', 'file_entry', 'encode_shard',
-           'seal_shards', 'encode_corpus', 'write_shards', 'Shards', 'read_shards', 'mapped', 'tokenize_corpus',
-           'fertility']
+           'wordpieces', 'viterbi', 'Tokenizer', 'sample_texts', 'place', 'unit_class', 'marked', 'before', 'Joins',
+           'most', 'sound', 'not_empty', 'train_tokenizer', 'table_engine', 'byte_engine', 'bpe_engine',
+           'bpe_tokenizer', 'with_specials', 'unigram_engine', 'wordpiece_engine', 'token_text', 'dictionary_hash',
+           'harmless', 'Strict', 'Pattern', 'Part', 'Added', 'Model', 'Joined', 'Ours', 'Form', 'read_form',
+           'load_tokenizer', 'engine_of', 'foreign_tokenizer', 'load_gpt2', 'plain_text', 'blocks', 'id_batches',
+           'block_batches', 'joined_ids', 'id_type', 'ShardWriter', 'file_entry', 'encode_shard', 'seal_shards',
+           'encode_corpus', 'write_shards', 'Shards', 'read_shards', 'mapped', 'tokenize_corpus', 'fertility']
 
 # %% ../nbs/13_tokenize.ipynb #c002
 import gzip, hashlib, heapq, json, math, os, re, shutil, tempfile, zlib
@@ -23,7 +26,9 @@ from functools import cached_property
 from itertools import chain
 from operator import add
 from pathlib import Path
+from typing import Annotated, Literal
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from .core import CorruptError, InputError, UsageError, home, patch, read_json, sha256_file, write_atomic
 
 # %% ../nbs/13_tokenize.ipynb #c005
@@ -206,28 +211,52 @@ def viterbi(piece:str,   # letters of one cut
 # %% ../nbs/13_tokenize.ipynb #c031
 KINDS = ("char", "word", "bpe", "wordpiece", "unigram")
 
+PROBE = "It's 3 cats,  two  spaces\n\tand 12,345.67: 猫坐在垫子上。Ünïcode é 🙂"    # whoever gives this back loses nothing
+
 class Tokenizer:
     "Text to ids and back. `kind` is one of KINDS; make one with `Tokenizer.train`, `load_tokenizer` or `load_gpt2`."
-    def __init__(self, kind:str, engine, *, lowercase:bool=False, spaced:bool=False, roles=ROLES):
+    def __init__(self, kind:str, engine, *, lowercase:bool=False, spaced:bool=False, roles=ROLES, foreign:bool=False, joins=None):
+        self.foreign = foreign      # an engine that was made elsewhere: it cuts and joins by itself
+        self.joins = joins          # of words: how they were written, see `Joins`; None in files of before
         self.kind, self.engine, self.lowercase, self.spaced, self.roles = kind, engine, lowercase, spaced, dict(roles)
 
-    @property
-    def vocab_size(self): return self.engine.get_vocab_size()
+    @cached_property
+    def vocab_size(self): return max(self.engine.get_vocab().values()) + 1 if self.foreign else self.engine.get_vocab_size()
+
+    @cached_property
+    def lossy(self): return self.decode(self.encode(PROBE)) != PROBE if self.foreign else self.kind in ("word", "wordpiece")
+
+    @cached_property
+    def prefixed(self): return self.foreign and self.engine.decode(self.encode("a"), skip_special_tokens=False)[:1] == " "    # it begins every text with a space
+
+    @cached_property
+    def in_bytes(self): return self.kind in ("bpe", "unigram") and (not self.foreign or '"type":"ByteLevel"' in self.engine.to_str().replace(" ", ""))
+
+    def role(self, name:str):   # such as "<eos>" -> id
+        "The id of a role; raises `UsageError` where the vocabulary has none."
+        if name in self.roles: return self.roles[name]
+        raise UsageError(f"this vocabulary has no {name} (its roles: {', '.join(self.roles) or 'none'}): take a tokenizer that has it, such as one of lmnb's own")
 
     @property
-    def lossy(self): return self.kind in ("word", "wordpiece")
+    def eos(self): return self.role("<eos>")
 
-    @property
-    def in_bytes(self): return self.kind in ("bpe", "unigram")
-
-    @property
-    def eos(self): return self.roles["<eos>"]
+    def ending(self, stop:bool=True):   # does the end close the text? -> dict for `stream_ids`: end, never
+        "The id that ends a text, and the control ids, which are not written otherwise; without `stop` the model writes on."
+        return {"end": self.eos if stop else None, "never": tuple(self.roles.values())}
 
     @cached_property
     def controls(self): return {self.engine.id_to_token(i): i for i in self.roles.values()}
 
     @cached_property
+    def closed(self): return set(self.roles.values()) - {self.roles.get("<unk>")}      # ids that no plain text may give
+
+    @cached_property
     def units(self): return {unit: i for unit, i in self.engine.get_vocab().items() if unit not in self.controls}
+
+    @cached_property
+    def rules(self):   # with joins -> gap of a pair, gap of two classes, form of a unit, classes before a capital letter
+        gaps = ({(left, right): gap for left, right, gap in self.joins[name]} for name in ("pairs", "classes"))
+        return *gaps, self.joins["forms"], {*self.joins["starts"]}
 
     def __repr__(self): return f"Tokenizer({self.kind}, {self.vocab_size:,} tokens)"
 
@@ -258,6 +287,87 @@ def place(text:str,   # a document
     "Where a document falls between 0 and 1: a hash, so the same in every run and every process."
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(digest, "big")/2**64
+
+# %% ../nbs/13_tokenize.ipynb #j002
+TWOS = frozenset('"*`#')                # signs that open and close alike
+ENDS = frozenset([*".!?:。！？：\n^", '"<'])   # behind these a capital letter says nothing about its word
+PAIRS = 20_000                          # joins that a tokenizer keeps, the most frequent first
+COUNTS = 1 << 20                        # entries of a count; above, what was seen once is forgotten
+
+def unit_class(unit:str):   # -> "a" letters, "0" digits, "中" Chinese, or the sign itself
+    "What a unit is to its neighbours."
+    return "中" if CHINESE.match(unit) else "0" if unit.isdecimal() else "a" if unit[:1].isalnum() or unit == "<unk>" else unit
+
+def marked(units):   # list of str -> list of (unit and side, class and side)
+    "Units with the side of those that come in twos: < opens, > closes."
+    sides, found = Counter(), []
+    for unit in units:
+        side = ""
+        if unit in TWOS:
+            side = "<>"[sides[unit] % 2]
+            sides[unit] += 1
+        found.append((unit + side, unit_class(unit) + side))
+    return found
+
+def before(gap:str,        # what stands between two units
+           kind:str="^",   # class of the one before; ^: none
+           ):              # -> class of what a word follows
+    "A new line counts more than the unit before it."
+    return "\n" if "\n" in gap else kind
+
+# %% ../nbs/13_tokenize.ipynb #j003
+class Joins:
+    "How the units of texts were written, counted while a table of words is learned."
+    def __init__(self):
+        self.pairs, self.classes, self.forms, self.starts = Counter(), Counter(), Counter(), Counter()
+
+    def read(self, text:str):   # -> its units in lower case
+        "Count a text."
+        spans = word_spans(text)
+        shown = [text[a:b] for a, b in spans]
+        units = [unit.lower() for unit in shown]
+        names = marked(units)
+        gaps = [""] + [text[end:start] for (_, end), (start, _) in zip(spans, spans[1:])]
+        for number, ((unit, kind), gap) in enumerate(zip(names, gaps)):
+            last, above = names[number - 1] if number else ("", "^")
+            if number:
+                self.classes[above, kind, gap[:8]] += 1
+                if not above == kind == "a" and not (above == kind == "中" and not gap): self.pairs[last, unit, gap[:8]] += 1
+            if kind == "a" and shown[number].lower() != shown[number].upper():
+                behind = before(gap, above)
+                if behind in ENDS: self.starts[behind, shown[number][:1].isupper()] += 1
+                if behind not in ENDS or shown[number][1:] != unit[1:]: self.forms[unit, shown[number]] += 1
+        self.prune()
+        return units
+
+    def prune(self):
+        "Forget the rarest where there are too many to remember."
+        for name in ("pairs", "forms", "classes"):
+            if len(getattr(self, name)) > COUNTS: setattr(self, name, Counter({key: n for key, n in getattr(self, name).items() if n > 1}))
+
+# %% ../nbs/13_tokenize.ipynb #j004
+def most(counts):   # Counter of (*key, value) -> {key: its most frequent value}
+    "The majority of each key; of equals the first in alphabetical order."
+    found = {}
+    for *key, value, n in sorted(((*key, n) for key, n in counts.items()), key=lambda row: (-row[-1], row[:-1])): found.setdefault(tuple(key), value)
+    return found
+
+@patch
+def kept(self:Joins,
+         vocab,   # units that have an id
+         ):       # -> dict of plain data: classes, pairs, forms, starts
+    "What decoding needs: the majority of each class, and what differs from it."
+    classes, totals, often = most(self.classes), Counter(), Counter()
+    for (*key, _), n in self.classes.items(): often[tuple(key)] += n
+    for (left, right, _), n in self.pairs.items(): totals[left, right] += n
+    bare = lambda name: name[:-1] if len(name) == 2 and name[0] in TWOS else name
+    kind = lambda name: unit_class(bare(name)) + name[len(bare(name)):]
+    pairs = {key: gap for key, gap in most(self.pairs).items() if classes.get((kind(key[0]), kind(key[1]))) != gap and {bare(key[0]), bare(key[1])} <= vocab}
+    pairs = dict(sorted(pairs.items(), key=lambda row: (-totals[row[0]], row[0]))[:PAIRS])
+    forms = {unit: form for (unit,), form in most(self.forms).items() if form != unit and unit in vocab}
+    starts = sorted(name for (name,), upper in most(self.starts).items() if upper)
+    classes = {key: classes[key] for key in sorted(classes, key=lambda key: (-often[key], key))[:PAIRS]}
+    return {"classes": [[*key, gap] for key, gap in sorted(classes.items())], "pairs": [[*key, gap] for key, gap in sorted(pairs.items())], "forms": dict(sorted(forms.items())), "starts": starts}
 
 # %% ../nbs/13_tokenize.ipynb #c036
 def sound(text:str):   # -> str that UTF-8 can hold
@@ -291,9 +401,11 @@ def train_tokenizer(kind:str,      # char | word | bpe | wordpiece | unigram
     if kind == "wordpiece": return Tokenizer(kind, wordpiece_engine(texts, vocab_size))
     if kind == "bpe" and ties == "lowest": return Tokenizer(kind, bpe_engine(texts, vocab_size))
     if kind == "bpe": return bpe_tokenizer([pair for pair, _ in bpe_merges(texts, vocab_size - 264, ties=ties)])
-    units = (lambda text: [text[a:b] for a, b in spaced_spans(text)]) if spaced else words
-    counts = Counter(chain.from_iterable(texts if kind == "char" else map(units, texts)))
-    return Tokenizer(kind, table_engine(kind, counts, vocab_size, min_count), lowercase=kind == "word" and not spaced, spaced=spaced)
+    if kind == "char": return Tokenizer(kind, table_engine(kind, Counter(chain.from_iterable(texts)), vocab_size, min_count))
+    joins = Joins()
+    units = (lambda text: [text[a:b] for a, b in spaced_spans(text)]) if spaced else joins.read
+    engine = table_engine(kind, Counter(chain.from_iterable(map(units, texts))), vocab_size, min_count)
+    return Tokenizer(kind, engine, lowercase=not spaced, spaced=spaced, joins=None if spaced else joins.kept(engine.get_vocab().keys()))
 
 Tokenizer.train = staticmethod(train_tokenizer)
 
@@ -396,7 +508,8 @@ def control_parts(self:Tokenizer,
     for name in names:
         if name not in self.controls: raise UsageError(f"{name!r} is no special token: there are {', '.join(self.controls)}")
     parts, at = [], 0
-    for m in re.finditer("|".join(map(re.escape, names)), text) if names else ():
+    longest = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    for m in re.finditer(longest, text) if names else ():
         parts += [(at, m.start(), None), (*m.span(), self.controls[m.group()])]
         at = m.end()
     return parts + [(at, len(text), None)]
@@ -406,12 +519,18 @@ def plain_spans(self:Tokenizer,
                 text:str,   # to encode
                 ):   # -> ids, [(start, end)]
     "Ids and places of a text without control tokens."
-    if self.kind == "word":
+    unknown = self.roles.get("<unk>")
+    if self.kind == "word" and not self.foreign:
         spans = spaced_spans(text) if self.spaced else word_spans(text)
-        return [self.units.get(text[a:b].lower() if self.lowercase else text[a:b], UNK) for a, b in spans], spans
-    if self.kind == "char": return [self.units.get(c, UNK) for c in text], [(i, i + 1) for i in range(len(text))]
+        return [self.units.get(text[a:b].lower() if self.lowercase else text[a:b], unknown) for a, b in spans], spans
+    if self.kind == "char" and not self.foreign: return [self.units.get(c, unknown) for c in text], [(i, i + 1) for i in range(len(text))]
     found = self.engine.encode(sound(text), add_special_tokens=False)
-    return found.ids, found.offsets
+    if not self.foreign or self.closed.isdisjoint(found.ids): return found.ids, found.offsets
+    number = next(n for n, i in enumerate(found.ids) if i in self.closed)          # some engines find a control token in plain text: cut it in two
+    start, end = found.offsets[number]
+    if end - start < 2: raise InputError(f"{text[start:end]!r} is a control token of this vocabulary: take it out of the text")
+    (ids, spans), (more, places) = self.plain_spans(text[:start + 1]), self.plain_spans(text[start + 1:])
+    return ids + more, [*spans, *((a + start + 1, b + start + 1) for a, b in places)]
 
 # %% ../nbs/13_tokenize.ipynb #c045
 @patch
@@ -446,8 +565,10 @@ def encode_batch(self:Tokenizer,
                  allow_special=(),    # control tokens that the texts may produce; True: all
                  ):                   # -> list of lists of ids
     "Many texts at once; the engine's kinds use every core."
-    if allow_special or self.kind in ("char", "word"): return [self.encode(text, allow_special=allow_special) for text in texts]
-    return [found.ids for found in self.engine.encode_batch_fast(list(map(sound, texts)), add_special_tokens=False)]
+    if allow_special or (self.kind in ("char", "word") and not self.foreign): return [self.encode(text, allow_special=allow_special) for text in texts]
+    texts = list(map(sound, texts))
+    rows = [found.ids for found in self.engine.encode_batch_fast(texts, add_special_tokens=False)]
+    return [ids if not self.foreign or self.closed.isdisjoint(ids) else self.encode(text) for ids, text in zip(rows, texts)]
 
 # %% ../nbs/13_tokenize.ipynb #c047
 @patch
@@ -458,18 +579,37 @@ def decode(self:Tokenizer,
     unknown = self.roles.get("<unk>")
     hidden = set(self.roles.values()) - {unknown}
     ids = [int(i) for i in ids if int(i) not in hidden]
+    if self.foreign: return self.engine.decode(ids, skip_special_tokens=False).removeprefix(" "*self.prefixed)
     if self.in_bytes: return self.engine.decode([i for i in ids if i != unknown], skip_special_tokens=False)
     units = [self.engine.id_to_token(i) or "<unk>" for i in ids]
     if self.kind == "char": return "".join("�" if unit == "<unk>" else unit for unit in units)
+    if self.joins: return self.written(units)
     text = " ".join(units)
     if self.kind == "wordpiece": text = text.replace(" ##", "")
     text = re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=\S)|(?<=\S) (?=[\u3000-\u9fff\uff00-\uffef])", "", text)
     return re.sub(r" (?=[,.;:!?%)\]}])|(?<=[(\[{]) ", "", text)
 
+@patch
+def written(self:Tokenizer,
+            units,   # words of the table
+            ):       # -> str
+    "Words as they were mostly written in the texts that the table was learned from."
+    pairs, classes, forms, starts = self.rules
+    text, last = "", ("", "^")
+    for name in marked(units):
+        kinds = last[1], name[1]
+        gap = "" if not text else pairs.get((last[0], name[0]), classes.get(kinds, "" if "中" in kinds else " "))
+        unit = name[0].rstrip("<>") if name[0][:1] in TWOS else name[0]
+        form = forms.get(unit, unit)
+        text += gap + (form[:1].upper() + form[1:] if before(gap, last[1]) in starts else form)
+        last = name
+    return text
+
 # %% ../nbs/13_tokenize.ipynb #c055
 def token_text(token:str,   # in GPT-2's letters
                ):           # -> str
     "What a byte-level token says; its bytes, as <E7 8C>, where it is not whole characters."
+    if not all(letter in BYTES for letter in token): return token           # added by hand
     data = bytes(BYTES[letter] for letter in token)
     try: return data.decode()
     except UnicodeDecodeError: return f"<{data.hex(' ').upper()}>"
@@ -484,7 +624,7 @@ def pieces(self:Tokenizer,
     ids, spans = self.encode_spans(text, allow_special=allow_special)
     controls = set(self.roles.values())
     names = [self.engine.id_to_token(i) for i in ids]
-    shown = [token_text(name) if self.in_bytes and i not in controls else name for i, name in zip(ids, names)]
+    shown = [name if i in controls else token_text(name) if self.in_bytes else name.replace("▁", " ") if self.foreign else name for i, name in zip(ids, names)]
     return [(token, start, end) for token, (start, end) in zip(shown, spans)]
 
 # %% ../nbs/13_tokenize.ipynb #c060
@@ -497,8 +637,10 @@ def dictionary_hash():   # -> 16 hexadecimal digits
 def to_dict(self:Tokenizer):   # -> dict for `tokenizer.json`
     "The engine's own JSON, with a section `lmnb`."
     ours = {"kind": self.kind, "lowercase": self.lowercase}
+    if self.foreign: return json.loads(self.engine.to_str()) | {"lmnb": {"kind": self.kind, "foreign": True, "roles": self.roles}}
     if self.kind == "word": ours |= {"segmenter": "jieba", "dictionary": dictionary_hash()}
     if self.spaced: ours = {"kind": self.kind, "lowercase": False, "spaced": True}
+    if self.joins: ours |= {"joins": self.joins}
     if self.roles != ROLES: ours |= {"roles": self.roles}
     return json.loads(self.engine.to_str()) | {"lmnb": ours}
 
@@ -509,26 +651,230 @@ def save(self:Tokenizer,
     "Write `tokenizer.json` into a folder."
     write_atomic(Path(folder)/"tokenizer.json", json.dumps(self.to_dict(), ensure_ascii=False))
 
+# %% ../nbs/13_tokenize.ipynb #f002
+FORM_BYTES = 2**26      # of a tokenizer.json; the largest in use have half of it
+KNOWN_PATTERNS = (      # of GPT-4 and Llama 3, Qwen 2, GPT-4o: harmless, though a repetition stands within
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+)
+ATOM = r"(?:\\[pP]\{\^?\w{1,20}\}|\\[^pP\d]|\[(?:\\.|[^\]\\\[])+\]|[^\\\[\](){}|?*+^$])"      # one character of a text, or one of a class
+BRANCH = rf"(?:{ATOM}(?:\?|\{{\d{{1,2}}(?:,\d{{1,2}})?\}})?)*{ATOM}(?:[*+?]|\{{\d{{1,2}},?\d{{0,2}}\}})?(?:\(\?!\\S\))?"
+HARMLESS = re.compile(rf"\^?{BRANCH}(?:\|{BRANCH})*\$?")
+
+# %% ../nbs/13_tokenize.ipynb #f002a
+def harmless(pattern:str):   # -> the pattern
+    "A pattern that is read in one go; raises `ValueError` for another."
+    if pattern in KNOWN_PATTERNS or (len(pattern) <= 300 and HARMLESS.fullmatch(pattern)): return pattern
+    raise ValueError(f"the pattern {pattern[:40]!r} is not one that is known to be harmless")
+
+# %% ../nbs/13_tokenize.ipynb #f004
+PARTS = ("NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "BertNormalizer", "ByteLevel", "Metaspace", "BertPreTokenizer", "Whitespace",
+         "WhitespaceSplit", "Punctuation", "Digits", "CharDelimiterSplit", "Split", "UnicodeScripts", "WordPiece", "BPEDecoder", "ByteFallback", "Fuse", "Sequence")
+Id, Short, Sign = Annotated[int, Field(ge=0, lt=2**21)], Annotated[str, Field(max_length=32)], Annotated[str, Field(min_length=1, max_length=1)]
+
+# %% ../nbs/13_tokenize.ipynb #f004a
+class Strict(BaseModel):
+    "Data from a file: typed, and no unknown keys."
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+class Pattern(Strict):
+    "What is looked for: a text, or a pattern."
+    String: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    Regex: Annotated[str, AfterValidator(harmless)] | None = None
+
+# %% ../nbs/13_tokenize.ipynb #f004b
+class Part(Strict):
+    "A step before or after the model; which of its settings belong together the engine knows."
+    type: Literal[PARTS]
+    pattern: Pattern | None = None
+    content: Short | None = None
+    prepend: Short | None = None
+    prefix: Short | None = None
+    suffix: Short | None = None
+    replacement: Sign | None = None
+    str_rep: Short | None = None
+    delimiter: Sign | None = None
+    behavior: Short | None = None
+    prepend_scheme: Literal["always", "first", "never"] | None = None
+    start: Annotated[int, Field(ge=0, le=32)] | None = None
+    stop: Annotated[int, Field(ge=0, le=32)] | None = None
+    add_prefix_space: bool | None = None
+    trim_offsets: bool | None = None
+    use_regex: bool | None = None
+    split: bool | None = None
+    invert: bool | None = None
+    individual_digits: bool | None = None
+    cleanup: bool | None = None
+    strip_left: bool | None = None
+    strip_right: bool | None = None
+    clean_text: bool | None = None
+    handle_chinese_chars: bool | None = None
+    strip_accents: bool | None = None
+    lowercase: bool | None = None
+    normalizers: Annotated[list["Part"], Field(max_length=32)] | None = None
+    pretokenizers: Annotated[list["Part"], Field(max_length=32)] | None = None
+    decoders: Annotated[list["Part"], Field(max_length=32)] | None = None
+
+# %% ../nbs/13_tokenize.ipynb #f005
+class Added(Strict):
+    "A token that stands beside the model's own."
+    id: Id
+    content: Annotated[str, Field(min_length=1, max_length=200)]
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = True
+    special: bool = False
+
+# %% ../nbs/13_tokenize.ipynb #f005a
+class Model(Strict):
+    "The vocabulary, and how it is applied."
+    type: Literal["BPE", "WordPiece", "Unigram", "WordLevel"]
+    vocab: dict[str, Id] | list[tuple[str, Annotated[float, Field(allow_inf_nan=False)]]]
+    merges: list[str | tuple[str, str]] | None = None
+    unk_token: str | None = None
+    unk_id: Id | None = None
+    dropout: None = None                              # ids must not be a matter of chance
+    continuing_subword_prefix: Annotated[str, Field(max_length=4)] | None = None
+    end_of_word_suffix: Short | None = None
+    max_input_chars_per_word: Annotated[int, Field(ge=1, le=1000)] | None = None
+    fuse_unk: bool | None = None
+    byte_fallback: bool | None = None
+    ignore_merges: bool | None = None
+
+# %% ../nbs/13_tokenize.ipynb #f005j
+Gap = Annotated[str, Field(max_length=8)]
+
+class Joined(Strict):
+    "How words were written, as `Joins.kept` gives it."
+    classes: Annotated[list[tuple[str, str, Gap]], Field(max_length=PAIRS)]
+    pairs: Annotated[list[tuple[str, str, Gap]], Field(max_length=PAIRS)]
+    forms: dict[str, str]
+    starts: Annotated[list[Short], Field(max_length=20)]
+
+# %% ../nbs/13_tokenize.ipynb #f005b
+class Ours(Strict):
+    "The section `lmnb`."
+    kind: Literal[KINDS]
+    lowercase: bool = False
+    spaced: bool = False
+    foreign: bool = False
+    segmenter: Literal["jieba"] | None = None
+    dictionary: Short | None = None
+    joins: Joined | None = None
+    roles: Annotated[dict[Annotated[str, Field(max_length=200)], Id], Field(max_length=10_000)] = ROLES
+
+# %% ../nbs/13_tokenize.ipynb #f006
+class Form(Strict):
+    "A whole `tokenizer.json`."
+    version: Short | None = None
+    truncation: None
+    padding: None
+    post_processor: None
+    added_tokens: Annotated[list[Added], Field(max_length=50_000)] = []
+    normalizer: Part | None = None
+    pre_tokenizer: Part | None = None
+    decoder: Part | None = None
+    model: Model
+
+    def check(self, made_here):   # whether lmnb wrote it
+        "What the types do not say; raises `ValueError`."
+        model, table = self.model, isinstance(self.model.vocab, dict)
+        if table == (model.type == "Unigram"): raise ValueError(f"the vocabulary of {model.type} is of another form")
+        names = list(model.vocab) if table else [name for name, _ in model.vocab]
+        ids = list(model.vocab.values()) if table else range(len(names))
+        if not names or "" in names: raise ValueError("the vocabulary is empty, or has an empty token")
+        if len({*ids}) < len(names) or len({*names}) < len(names): raise ValueError("two tokens share an id, or stand twice")
+        if made_here and max(ids) >= len(names) + len(self.added_tokens): raise ValueError(f"the id {max(ids)} is out of range for {len(names)} tokens")
+        unknown = model.unk_token if table else None if model.unk_id is None else model.unk_id
+        if model.type in ("WordPiece", "WordLevel") and unknown is None: raise ValueError("it has no token for what is unknown")
+        if unknown is not None and (unknown not in model.vocab if table else unknown >= len(names)): raise ValueError(f"its unknown token {str(unknown)[:40]!r} is not in the vocabulary")
+        if model.continuing_subword_prefix and model.type == "BPE": self.check_prefix(model)
+
+    def check_prefix(self, model):
+        "The engine cuts as many bytes from the second part of a merge as the prefix has."
+        for pair in model.merges or ():
+            second = (pair.split(" ", 1) if isinstance(pair, str) else pair)[-1]
+            if not second.startswith(model.continuing_subword_prefix): raise ValueError(f"the merge of {second[:20]!r} lacks the prefix that its model names")
+
 # %% ../nbs/13_tokenize.ipynb #c061
+SECTIONS = ("truncation", "padding", "post_processor")   # settings of batches and of other programs: no text may be cut or lengthened by them
+
+def read_form(path):   # tokenizer.json -> its content, and what lmnb wrote beside it (None: made elsewhere)
+    "A checked file; raises `InputError` if it is missing, `CorruptError` with what is wrong in it."
+    path = Path(path)
+    if not path.is_file(): raise InputError(f"{path} is missing")
+    if path.stat().st_size > FORM_BYTES: raise CorruptError(f"{path} has {path.stat().st_size:,} bytes: more than a tokenizer needs ({FORM_BYTES:,})")
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict): raise ValueError("it is no object")
+        ours = content.pop("lmnb", None)
+        if ours is not None: ours = Ours.model_validate_json(json.dumps(ours)).model_dump(mode="json", exclude_none=True)
+        if made_here := ours is not None and not ours["foreign"]:
+            if used := [name for name in SECTIONS if content.get(name)]: raise ValueError(f"{used[0]} is set, which lmnb never does")
+        content |= dict.fromkeys(SECTIONS)
+        Form.model_validate_json(json.dumps(content)).check(made_here)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CorruptError(f"{path}: {'.'.join(map(str, first['loc']))[:80]}: {first['msg'][:120]}") from error
+    except (ValueError, RecursionError) as error: raise CorruptError(f"{path} is not a tokenizer that lmnb reads: {str(error)[:160]}") from error
+    return content, ours
+
+# %% ../nbs/13_tokenize.ipynb #c061a
 def load_tokenizer(folder,   # folder with a tokenizer.json
                    ):        # -> Tokenizer
-    "Read a tokenizer back; raises `InputError` if it is missing, `CorruptError` if it is not one of ours or needs another dictionary."
-    from tokenizers import Tokenizer as Engine
+    "Read a tokenizer back, lmnb's own or another program's; raises `InputError` if it is missing, `CorruptError` if it is damaged, unsafe or needs another dictionary."
     path = Path(folder)/"tokenizer.json"
-    if not path.is_file(): raise InputError(f"{path} is missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        ours = content.pop("lmnb")
-        engine = Engine.from_str(json.dumps(content))
-        kind, roles = {kind: kind for kind in KINDS}[ours["kind"]], {str(name): int(i) for name, i in ours.get("roles", ROLES).items()}
-        if any(engine.id_to_token(i) is None for i in [*roles.values(), roles["<eos>"]]): raise ValueError("a role has no token")
-    except Exception as error:                    # the engine's own errors have no common class
-        raise CorruptError(f"{path} is not a tokenizer of lmnb: {str(error)[:80]}") from error
-    spaced = ours.get("spaced") is True
-    if kind == "word" and not spaced and ours.get("dictionary") != dictionary_hash():
+    content, ours = read_form(path)
+    engine = engine_of(content, path)
+    if ours is None or ours["foreign"]: return foreign_tokenizer(engine, content, ours, path)
+    if missing := [name for name, i in ours["roles"].items() if engine.id_to_token(i) is None]: raise CorruptError(f"{path} is not a tokenizer of lmnb: its role {missing[0]} has no token")
+    if "<eos>" not in ours["roles"]: raise CorruptError(f"{path} is not a tokenizer of lmnb: it has no <eos>")
+    if ours["kind"] == "word" and not ours["spaced"] and ours.get("dictionary") != dictionary_hash():
         raise CorruptError(f"{path} was made with another dictionary of jieba: install the version it names")
-    engine.encode_special_tokens = True
-    return Tokenizer(kind, engine, lowercase=bool(ours.get("lowercase")), spaced=spaced, roles=roles)
+    return Tokenizer(ours["kind"], engine, lowercase=ours["lowercase"], spaced=ours["spaced"], roles=ours["roles"], joins=ours.get("joins"))
+
+# %% ../nbs/13_tokenize.ipynb #c061b
+def engine_of(content,   # of a checked tokenizer.json
+              path,      # of it, for an error
+              ):         # -> an engine of `tokenizers`
+    "The engine; raises `CorruptError` where it cannot be made, or cannot be used."
+    from tokenizers import Tokenizer as Engine
+    try:
+        engine = Engine.from_str(json.dumps(content))
+        engine.encode_special_tokens = True
+        engine.encode(PROBE, add_special_tokens=False)
+    except BaseException as error:                # the engine's own errors have no common class, and its panics are no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)): raise
+        raise CorruptError(f"{path} is not a tokenizer that can be used: {str(error).splitlines()[0][:120]}") from error
+    wrong = [token["content"] for token in content.get("added_tokens", ()) if engine.token_to_id(token["content"]) != token["id"]]
+    if wrong: raise CorruptError(f"{path}: the added token {wrong[0][:40]!r} has another id than its place in the vocabulary")
+    return engine
+
+# %% ../nbs/13_tokenize.ipynb #f011
+NAMES = {   # role -> what others call it; the first that is there counts
+    "<pad>": ("<pad>", "[PAD]", "<|pad|>", "<|padding|>"), "<unk>": ("<unk>", "[UNK]", "<|unk|>"),
+    "<bos>": ("<bos>", "<s>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>", "[CLS]", "<|endoftext|>"),
+    "<eos>": ("<eos>", "</s>", "[EOS]", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "[SEP]"),
+    "<sep>": ("<sep>", "[SEP]"), "<system>": ("<system>", "<|system|>"), "<user>": ("<user>", "<|user|>"), "<assistant>": ("<assistant>", "<|assistant|>"),
+}
+FOREIGN = {"BPE": "bpe", "WordPiece": "wordpiece", "Unigram": "unigram", "WordLevel": "word"}
+
+# %% ../nbs/13_tokenize.ipynb #f011a
+def foreign_tokenizer(engine,    # of `tokenizers`
+                      content,   # of its tokenizer.json
+                      ours,      # the section `lmnb`, or None
+                      path,      # of the file, for an error
+                      ):         # -> Tokenizer
+    "A tokenizer that was made elsewhere, with the roles that it has; every other special token is a role by its own name."
+    found = {role: [i for i in map(engine.token_to_id, names) if i is not None] for role, names in NAMES.items()}
+    roles = {role: ids[0] for role, ids in found.items() if ids}
+    special = {token["content"]: token["id"] for token in content.get("added_tokens", ()) if token.get("special") and not re.fullmatch("<0x[0-9A-F]{2}>", token["content"])}
+    roles |= {name: i for name, i in special.items() if i not in roles.values()}
+    if ours: roles = ours["roles"]
+    if missing := [name for name, i in roles.items() if engine.id_to_token(i) is None]: raise CorruptError(f"{path}: its role {missing[0]} has no token")
+    return Tokenizer(FOREIGN[content["model"]["type"]], engine, roles=roles, foreign=True)
 
 # %% ../nbs/13_tokenize.ipynb #c064
 def load_gpt2(vocab,     # vocab.json (or encoder.json), plain or .gz
@@ -537,7 +883,8 @@ def load_gpt2(vocab,     # vocab.json (or encoder.json), plain or .gz
     "Read GPT-2's files, or others of that form; raises `InputError` where one is missing, `CorruptError` where they do not fit together."
     from tokenizers import models
     try:
-        table = json.loads(plain_text(vocab))
+        table = Model(type="BPE", vocab=json.loads(plain_text(vocab))).vocab
+        if {*table.values()} != {*range(len(table))}: raise ValueError("its ids are not 0, 1, 2 ...")
         lines = [line for line in plain_text(merges).split("\n") if line.strip() and not line.startswith("#version")]
         end = table["<|endoftext|>"]
         engine = byte_engine(models.BPE(table, [tuple(line.split(" ")) for line in lines]))
@@ -549,24 +896,42 @@ def load_gpt2(vocab,     # vocab.json (or encoder.json), plain or .gz
 def plain_text(path,   # of a text file, perhaps .gz
                ):      # -> str
     "A small file's text."
-    data = Path(path).read_bytes()
-    return (gzip.decompress(data) if Path(path).suffix == ".gz" else data).decode("utf-8")
+    with gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb") as file: data = file.read(FORM_BYTES + 1)
+    if len(data) > FORM_BYTES: raise ValueError(f"{path} is larger than {FORM_BYTES:,} bytes")
+    return data.decode("utf-8")
 
 # %% ../nbs/13_tokenize.ipynb #c067
-BLOCK, BATCH, WINDOW = 1 << 16, 1 << 20, 1 << 12          # characters in a block, in a batch; where a cut is looked for
+BLOCK, BATCH, WINDOW = 1 << 16, 1 << 20, 1 << 12          # characters in a block, in a batch; where a cut is looked for first
 CUT = re.compile(r"(?<=[^\W_])(?=[ \t\n])|(?<=[,.;:!?\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001])(?=[A-Za-z0-9\u3400-\u9fff])")
+SPACED_CUT = re.compile(r"(?<=[^\s.,;:?!])(?=\s)")          # a sign at the end of a text is taken off its word: no cut behind one
+FOREIGN_CUT = re.compile(r"(?<=[^\W_])(?= [^\W_])")
 
 def blocks(text:str,          # of any length
            size:int=BLOCK,    # most characters in a block
+           cut=CUT,           # where the tokenizer cuts anyway (`Tokenizer.cuts`); None: nowhere
            ):                 # -> iterator of (block, whether it is the last)
-    "A text in blocks that are encoded alone with the same result."
+    "A text in blocks that are encoded alone with the same result; a block without such a place is longer, up to 16 times."
     at = 0
-    while len(text) - at > size:
+    while cut and len(text) - at > size:
         end = at + size
-        for m in CUT.finditer(text, max(end - WINDOW, at + 1), end): end = m.start()
+        found = None
+        for low in range(max(end - WINDOW, at + 1), at, -WINDOW):
+            for found in cut.finditer(text, low, min(low + WINDOW, end)): pass
+            if found: break
+        found = found or cut.search(text, end, at + 16*size)
+        end = found.start() if found else min(at + 16*size, len(text))
+        if end == len(text): break
         yield text[at:end], False
         at = end
     yield text[at:], True
+
+# %% ../nbs/13_tokenize.ipynb #c067a
+@patch
+def cuts(self:Tokenizer):   # -> a pattern for `blocks`, or None
+    "Where a text may be cut, and its ids stay the same."
+    if not self.foreign: return SPACED_CUT if self.spaced else CUT
+    parts = FOREIGN_CUT.split(PROBE*3)
+    return FOREIGN_CUT if [i for part in parts for i in self.encode(part)] == self.encode(PROBE*3) else None
 
 # %% ../nbs/13_tokenize.ipynb #c070
 def id_batches(docs,        # iterator of Document, or of str
@@ -575,19 +940,21 @@ def id_batches(docs,        # iterator of Document, or of str
     "Encode documents batch by batch, one batch ahead; removed documents (`fate`) are left out."
     with ThreadPoolExecutor(1) as thread:
         waiting = None
-        for batch in block_batches(docs):
+        for batch in block_batches(docs, tokenizer.cuts()):
             job = batch, thread.submit(tokenizer.encode_batch, [block for block, _, _ in batch])
             if waiting: yield joined_ids(*waiting, tokenizer)
             waiting = job
         if waiting: yield joined_ids(*waiting, tokenizer)
 
-def block_batches(docs):   # iterator of Document or str -> iterator of lists of (block, document id, last)
+def block_batches(docs,       # iterator of Document or str
+                  cut=CUT,    # as in `blocks`
+                  ):          # -> iterator of lists of (block, document id, last)
     "Blocks of documents, about BATCH characters together."
     batch, size = [], 0
     for number, doc in enumerate(docs):
         name, text = (str(number), doc) if isinstance(doc, str) else (doc.id, doc.text)
         if not isinstance(doc, str) and doc.meta.get("fate"): continue
-        for block, last in blocks(text):
+        for block, last in blocks(text, cut=cut):
             batch.append((block, name, last))
             size += len(block) + 16
             if size >= BATCH: yield batch; batch, size = [], 0

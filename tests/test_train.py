@@ -135,8 +135,8 @@ def test_isolated_documents_do_not_see_each_other(architecture, tmp_path):
     document = (ids == EOS).cumsum(1)
     assert (document[:, -1] > 0).any()
     def losses(ids):
-        index, mask = apart(ids)
-        rows, asked, context = alone(ids, target)
+        index, mask = apart(ids, tokenizer.eos)
+        rows, asked, context = alone(ids, target, tokenizer.eos)
         logits = run.model(rows, **context)[0]
         found = torch.full(ids.shape, float("nan"), dtype=torch.float64, device=ids.device)
         found.view(-1)[index[mask]] = torch.nn.functional.cross_entropy(logits[mask], asked[mask], reduction="none")

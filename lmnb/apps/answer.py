@@ -12,6 +12,7 @@ from ..baseline import most_similar_clause
 from ..collect import DataSet
 from ..core import InputError
 from ..evaluate import answer_f1, answer_scores, by_language, part_rows
+from ..threads import threads_of
 from ..task import task_for
 
 # %% ../../nbs/43_apps.answer.ipynb #c007
@@ -51,7 +52,8 @@ def answers(checkpoint,       # of a span model
     if not all(passage.strip() for passage in passages): raise InputError("the passage is empty: give the text that holds the answer")
     examples = [task.example(question, passage) for question, passage in zip(questions, passages, strict=True)]
     for batch in task.score_batches(examples) if examples else ():
-        logits_BT2 = model(**batch.to(next(model.parameters()).device).inputs).cpu()
+        with threads_of(model):
+            logits_BT2 = model(**batch.to(next(model.parameters()).device).inputs).cpu()
         for number, logits_T2 in zip(batch.rows, logits_BT2):
             base, offsets = examples[number]["base"], examples[number]["offsets"]
             first, last, probability = best_span(logits_T2[base:base + len(offsets)], most=most)

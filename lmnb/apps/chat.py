@@ -17,7 +17,6 @@ from ..collect import DataSet
 from ..evaluate import by_language, chrf_score, exact_match, part_rows
 from ..generate import Sampling, generate_ids, new_text, stream_ids
 from ..task import task_for
-from ..tokenize import EOS
 
 # %% ../../nbs/45_apps.chat.ipynb #c007
 def prompt_of(task,              # a Chat task
@@ -26,7 +25,7 @@ def prompt_of(task,              # a Chat task
               ):                 # -> ids
     "A dialogue as ids, up to the place where the assistant speaks."
     ids = []
-    for user, said in history: ids += task.prompt_ids(user) + task.tokenizer.encode(said) + [EOS]
+    for user, said in history: ids += task.prompt_ids(user) + task.tokenizer.encode(said) + [task.tokenizer.eos]
     return ids + task.prompt_ids(message)
 
 # %% ../../nbs/45_apps.chat.ipynb #c009
@@ -40,7 +39,7 @@ def stream_chat(checkpoint,                            # of a chat model
     "The answer, piece by piece."
     task, device, most = task_for(checkpoint, "chat"), next(checkpoint.model.parameters()).device, most or checkpoint.config.task.target_length
     prompt_BT = torch.tensor([prompt_of(task, message, history)], device=device)
-    yield from new_text(checkpoint.tokenizer, stream_ids(checkpoint.model, prompt_BT, sampling=sampling, most=most), most)
+    yield from new_text(checkpoint.tokenizer, stream_ids(checkpoint.model, prompt_BT, sampling=sampling, most=most, **checkpoint.tokenizer.ending()), most)
 
 def chat(checkpoint,                            # of a chat model
          message:str,                           # what is said
@@ -66,7 +65,7 @@ def answer_all(checkpoint,     # of a chat model
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for at in range(0, len(order), size):
         ids_BT, mask_BT = pad([prompts[i] for i in order[at:at + size]], left=True)
-        rows = generate_ids(checkpoint.model, ids_BT.to(device), mask_BT=mask_BT.to(device), sampling=Sampling(temperature=0), most=checkpoint.config.task.target_length)
+        rows = generate_ids(checkpoint.model, ids_BT.to(device), mask_BT=mask_BT.to(device), sampling=Sampling(temperature=0), most=checkpoint.config.task.target_length, **checkpoint.tokenizer.ending())
         for i, ids in zip(order[at:], rows): found[i] = checkpoint.tokenizer.decode(ids)
     return found
 
@@ -84,7 +83,7 @@ def probability(checkpoint,      # of a chat model
                 ):               # -> float, 0 to 1
     "The probability that the model gives to an answer, all of it."
     task, device = task_for(checkpoint, "chat"), next(checkpoint.model.parameters()).device
-    prompt, target = task.prompt_ids(message), task.tokenizer.encode(said) + [EOS]
+    prompt, target = task.prompt_ids(message), task.tokenizer.encode(said) + [task.tokenizer.eos]
     logits_BTV, _ = checkpoint.model(torch.tensor([prompt + target[:-1]], device=device))
     return math.exp(-cross_entropy(logits_BTV[0, len(prompt) - 1:].float(), torch.tensor(target, device=device), reduction="sum").item())
 

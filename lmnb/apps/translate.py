@@ -13,7 +13,6 @@ from ..evaluate import bleu_score, chrf, chrf_counts, chrf_score, part_rows
 from ..generate import rewrite
 from ..models.transformer import Transformer
 from ..task import task_for
-from ..tokenize import BOS
 
 # %% ../../nbs/40_apps.translate.ipynb #c007
 def translate(checkpoint,       # of a translator
@@ -52,7 +51,7 @@ def looked_at(checkpoint,            # of a translator
     target = tok.encode(translate(checkpoint, [text])[0] if written is None else written)
     device = next(checkpoint.model.parameters()).device
     context = checkpoint.model.context(torch.tensor([source], device=device))
-    weights_TS = memory_weights(checkpoint.model.decoder, torch.tensor([[BOS, *target]], device=device), context)
+    weights_TS = memory_weights(checkpoint.model.decoder, torch.tensor([[tok.role("<bos>"), *target]], device=device), context)
     names = lambda ids: [tok.decode([i]) or "<eos>" for i in ids]
     return names(source), names(target) + ["<eos>"], weights_TS.cpu()
 

@@ -1,0 +1,284 @@
+"""Tokenizers that were made elsewhere: read as they are, with the roles that they have; and files that would hang, fill the memory or end in a panic: one line."""
+import copy, json, random, resource, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer as Engine, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+
+from lmnb.checkpoint import Config, TaskConfig
+from lmnb.core import CorruptError, InputError, UsageError
+from lmnb.generate import generate, generate_ids, stream_ids, Sampling
+from lmnb.models.heads import build_model
+from lmnb.models.zoo import preset
+from lmnb.task import TASKS, task_of
+from lmnb.tokenize import KINDS, KNOWN_PATTERNS, SPECIALS, Tokenizer, blocks, encode_corpus, harmless, load_gpt2, load_tokenizer, read_shards
+
+TEXTS = ["The cat sat on the mat, isn't it? 3.14 and U.S. army.\nNew line: 猫坐在垫子上。它很高兴!  two  spaces, a zebra"]*20
+BYTES_OF = [f"<0x{i:02X}>" for i in range(256)]
+FALLBACK = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+
+
+def trained(model, trainer, **parts):
+    engine = Engine(model)
+    for name, part in parts.items(): setattr(engine, name, part)
+    engine.train_from_iterator(TEXTS, trainer)
+    return engine
+
+
+def bpe(names, size=500, **more): return trainers.BpeTrainer(vocab_size=size, special_tokens=names, show_progress=False, **more)
+ALPHABET = dict(initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+
+MADE = {   # name -> (engine, does it give every text back)
+    "byte level": lambda: (trained(models.BPE(), bpe(["<|endoftext|>"], **ALPHABET), pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False), decoder=decoders.ByteLevel()), True),
+    "byte level, prefix": lambda: (trained(models.BPE(), bpe(["<s>", "</s>"], **ALPHABET), pre_tokenizer=pre_tokenizers.ByteLevel(), decoder=decoders.ByteLevel()), True),
+    "llama 3": lambda: (trained(models.BPE(), bpe(["<|begin_of_text|>", "<|end_of_text|>"], **ALPHABET), decoder=decoders.ByteLevel(),
+                                pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(KNOWN_PATTERNS[0]), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])), True),
+    "metaspace": lambda: (trained(models.BPE(unk_token="<unk>", byte_fallback=True), bpe(["<unk>", "<s>", "</s>", *BYTES_OF]), pre_tokenizer=pre_tokenizers.Metaspace(), decoder=FALLBACK), True),
+    "llama": lambda: (trained(models.BPE(unk_token="<unk>", byte_fallback=True), bpe(["<unk>", "<s>", "</s>", *BYTES_OF]),
+                              normalizer=normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), decoder=FALLBACK), True),
+    "unigram": lambda: (trained(models.Unigram(), trainers.UnigramTrainer(vocab_size=100, special_tokens=["<unk>", "<s>", "</s>"], unk_token="<unk>", show_progress=False),
+                                normalizer=normalizers.NFKC(), pre_tokenizer=pre_tokenizers.Metaspace(), decoder=decoders.Metaspace()), False),
+    "wordpiece": lambda: (trained(models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer(vocab_size=200, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False),
+                                  normalizer=normalizers.BertNormalizer(), pre_tokenizer=pre_tokenizers.BertPreTokenizer(), decoder=decoders.WordPiece(),
+                                  post_processor=TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])), False),
+    "words": lambda: (trained(models.WordLevel(unk_token="[UNK]"), trainers.WordLevelTrainer(vocab_size=200, special_tokens=["[UNK]", "[EOS]"], show_progress=False), pre_tokenizer=pre_tokenizers.Whitespace()), False),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_tokenizer_of_another_program_is_read(name, tmp_path):
+    engine, whole = MADE[name]()
+    plain = Engine.from_str(engine.to_str())
+    engine.enable_truncation(4); engine.enable_padding(length=9)                   # settings of batches: they cut no text here
+    engine.save(str(tmp_path/"tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    for text in [TEXTS[0], "The cat's 3.14 猫坐 zebra", "on  the\n\nmat", "", "it's"]:
+        ids, spans = tokenizer.encode_spans(text)
+        assert ids == plain.encode(text, add_special_tokens=False).ids == tokenizer.encode_batch([text])[0] and len(spans) == len(ids)
+        assert len(tokenizer.pieces(text)) == len(ids)
+        if whole: assert tokenizer.decode(ids) == text, name
+    assert tokenizer.lossy != whole and tokenizer.vocab_size == plain.get_vocab_size() and "<eos>" in tokenizer.roles or name == "words"
+    (tmp_path/"b").mkdir(); tokenizer.save(tmp_path/"b")
+    again = load_tokenizer(tmp_path/"b")
+    assert again.to_dict() == tokenizer.to_dict() and again.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0]) and again.roles == tokenizer.roles
+    written = "<s> </s>x</s></s>[SEP] [CLS] <|endoftext|> <|end_of_text|> [EOS]"
+    assert tokenizer.closed.isdisjoint(tokenizer.encode(written)) and tokenizer.encode_batch([written]) == [tokenizer.encode(written)]
+    encode_corpus([*TEXTS, TEXTS[0]*500], tokenizer, tmp_path/"shards")
+    shards = read_shards(tmp_path/"shards")
+    assert shards[len(TEXTS)].tolist() == tokenizer.encode(TEXTS[0]*500) and int(shards.ids[0][-1]) == tokenizer.eos
+
+
+@pytest.mark.parametrize("name", [*MADE, *KINDS, "spaced"])
+def test_blocks_give_equal_results(name, tmp_path):
+    if name in MADE:
+        MADE[name]()[0].save(str(tmp_path/"tokenizer.json"))
+        tokenizer = load_tokenizer(tmp_path)
+    else: tokenizer = Tokenizer.train("word" if name == "spaced" else name, TEXTS, vocab_size=500, spaced=name == "spaced")
+    dice, letters = random.Random(1), "abc XYZ 12.,;:!?'\n\t\u00a0猫坐。，é"
+    words = "The U.S. it's 3.14 a\u00a0b x. dogs' 猫坐 , .. U.S.A end.".split(" ")
+    for _ in range(60):
+        text = "".join(dice.choice(letters) for _ in range(dice.randrange(300))) + " " + " ".join(dice.choices(words, k=80))
+        parts = [block for block, _ in blocks(text, 40, tokenizer.cuts())]
+        assert "".join(parts) == text and [i for part in parts for i in tokenizer.encode(part)] == tokenizer.encode(text)
+
+
+def test_a_run_without_a_place_to_cut_stays_whole_as_long_as_it_can():
+    text = "猫"*5000
+    assert [len(block) for block, _ in blocks(text, 1000)] == [5000] and len(list(blocks(text + " ", 100))) > 1
+
+
+# -- hostile -------------------------------------------------------------------------------------------------------------
+
+PART = lambda **settings: {"behavior": "Isolated", "invert": False} | settings
+ADDED = {"id": 500, "content": "x", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+
+def changed(content, path, value):
+    "A copy in which one place has another value."
+    content = copy.deepcopy(content)
+    *above, last = path.split(".")
+    place = content
+    for name in above: place = place[name]
+    place[last] = value
+    return content
+
+
+HOSTILE = {   # what: (place, value)
+    "a pattern that never ends": ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(a+)+$"}, **PART()}),
+    "a pattern of alternatives": ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "(a|a)*b"}, **PART()}),
+    "a pattern with a look back": ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": r"(?<=a*)b"}, **PART()}),
+    "a pattern in a sequence": ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "([a-z]+)*$"}, **PART()}]}),
+    "a pattern in a normalizer": ("normalizer", {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": "z"}),
+    "a pattern in a decoder": ("decoder", {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": "z"}),
+    "a stride of 30 million": ("truncation", {"direction": "Right", "max_length": 30_000_001, "strategy": "LongestFirst", "stride": 30_000_000}),
+    "a stride above the length": ("truncation", {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 5}),
+    "truncation to nothing": ("truncation", {"direction": "Right", "max_length": 0, "strategy": "LongestFirst", "stride": 0}),
+    "a padding of 30 million": ("padding", {"strategy": {"Fixed": 30_000_000}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"}),
+    "padding to a multiple": ("padding", {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": 30_000_000, "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"}),
+    "a template": ("post_processor", {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x", "type_id": 0}}], "pair": [], "special_tokens": {}}),
+    "a huge added token": ("added_tokens", [ADDED | {"content": "y"*10**6}]),
+    "an empty added token": ("added_tokens", [ADDED | {"content": ""}]),
+    "too many added tokens": ("added_tokens", [ADDED | {"id": 500 + i, "content": f"t{i}"} for i in range(60_000)]),
+    "an added token in another's place": ("added_tokens", [ADDED | {"id": 3}]),
+    "an added token far away": ("added_tokens", [ADDED | {"id": 4_000_000_000}]),
+    "an added token with a name for an id": ("added_tokens", [ADDED | {"id": "5"}]),
+    "a vocabulary of lists": ("model.vocab", {"a": [1]}), "a vocabulary of texts": ("model.vocab", {"a": "1"}), "a vocabulary that is a number": ("model.vocab", 7),
+    "a negative id": ("model.vocab", {"a": -1}), "an id that is too large": ("model.vocab", {"a": 2**40}), "an id out of range": ("model.vocab", {"<pad>": 0, "a": 900_000}),
+    "one id twice": ("model.vocab", {"a": 0, "b": 0}), "an empty vocabulary": ("model.vocab", {}), "a share for an id": ("model.vocab", {"a": 0.5}), "yes for an id": ("model.vocab", {"a": True}),
+    "no merges of strings": ("model.merges", [[1, 2]]), "merges of what is not there": ("model.merges", [["q\u0000", "q"]]),
+    "chance": ("model.dropout", 0.5), "a prefix that panics": ("model.continuing_subword_prefix", "猫"), "an unknown token that is not there": ("model.unk_token", "<nope>"),
+    "another kind of model": ("model.type", "Oracle"), "a model of another form": ("model", {"type": "Unigram", "vocab": {"a": 0}, "unk_id": 0}),
+    "a normalizer that grows": ("normalizer", {"type": "Replace", "pattern": {"String": "a"}, "content": "a"*10**6}),
+    "a long prefix": ("normalizer", {"type": "Prepend", "prepend": "z"*10**6}),
+    "a compiled table": ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "BAAAAP////8="}),
+    "a length of nothing": ("pre_tokenizer", {"type": "FixedLength", "length": 0}),
+    "a part that nobody knows": ("pre_tokenizer", {"type": "Shell", "command": "true"}),
+    "a sequence within a sequence": ("normalizer", None), "a key that nobody knows": ("extra", 1),
+    "a role out of range": ("lmnb.roles", {"<eos>": 10**9}), "a role without a token": ("lmnb.roles", {"<eos>": 499_999}), "roles of text": ("lmnb.roles", {"<eos>": "3"}), "no end": ("lmnb.roles", {"<pad>": 0}),
+    "a kind that nobody knows": ("lmnb.kind", "poem"), "a section of text": ("lmnb", "bpe"), "a long dictionary": ("lmnb.dictionary", "x"*10**6),
+    "too many letters of a word": ("model.max_input_chars_per_word", 10**12),
+}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    Tokenizer.train("bpe", TEXTS, vocab_size=300).save(folder)
+    return json.loads((folder/"tokenizer.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_file_is_one_line(what, good, tmp_path, capfd):
+    place, value = HOSTILE[what]
+    if what == "a sequence within a sequence":
+        value = {"type": "NFC"}
+        for _ in range(400): value = {"type": "Sequence", "normalizers": [value]}
+    (tmp_path/"tokenizer.json").write_text(json.dumps(changed(good, place, value)), encoding="utf-8")
+    began = time.process_time()
+    with pytest.raises(CorruptError) as said: load_tokenizer(tmp_path)
+    assert time.process_time() - began < 10 and len(str(said.value).splitlines()) == 1 and len(str(said.value)) < 500
+    assert capfd.readouterr().err == "", "a panic writes to the screen"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "7", "{", "{}", '{"model": ' + "9"*5000 + "}", "["*100_000, '{"model": {"type": "BPE", "vocab": {"\\ud800": 0}, "merges": []}}', '{"version": NaN}'], ids=lambda text: text[:12] or "empty")
+def test_what_is_no_tokenizer_is_one_line(text, tmp_path):
+    (tmp_path/"tokenizer.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CorruptError) as said: load_tokenizer(tmp_path)
+    assert len(str(said.value).splitlines()) == 1
+
+
+def test_a_file_without_end_is_not_read(tmp_path):
+    with open(tmp_path/"tokenizer.json", "wb") as file: file.truncate(10**10)
+    with pytest.raises(CorruptError, match="more than"): load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_flipped_byte_is_no_panic(kind, tmp_path, capfd):
+    "Any byte of a small file, one at a time: it is refused in one line, or it still encodes."
+    Tokenizer.train(kind, TEXTS[:1], vocab_size=280 if kind in ("bpe", "unigram") else 40).save(tmp_path)
+    data, dice = (tmp_path/"tokenizer.json").read_bytes(), random.Random(0)
+    for place in dice.sample(range(len(data)), 150):
+        (tmp_path/"tokenizer.json").write_bytes(data[:place] + bytes([data[place] ^ 1 << dice.randrange(7)]) + data[place + 1:])
+        try: assert isinstance(load_tokenizer(tmp_path).encode("The cat's 3.14 猫坐 <eos>"), list)
+        except CorruptError as error: assert "\n" not in str(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_patterns_in_use_are_known():
+    gpt2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    for pattern in (gpt2, *KNOWN_PATTERNS, r"[\s\S]", r"\d{1,3}", r"\p{N}", " {2,}", r"\s+", r"[^\s]+", r"\w+|[^\w\s]+", "▁"): assert harmless(pattern) == pattern
+    for pattern in ("(a+)+$", "(a*)*", "a+b", ".*.*x", r"(a)\1", "(?=a+)b", "a{1,99}{1,99}", "[a-z", "x"*10**6):
+        with pytest.raises(ValueError): harmless(pattern)
+
+
+# -- roles ---------------------------------------------------------------------------------------------------------------
+
+def others_vocabulary():
+    "A vocabulary of GPT-2's form: bytes from 0 on, the one control token at the end."
+    from lmnb.tokenize import BYTES, byte_engine, with_specials
+    table = {letter: i for i, letter in enumerate(BYTES)} | {"<|endoftext|>": 256}
+    return Tokenizer("bpe", with_specials(byte_engine(models.BPE(table, [])), ["<|endoftext|>"]), roles={"<bos>": 256, "<eos>": 256})
+
+
+def config_of(name, tokenizer, **more): return Config(task=TaskConfig(name=name, length=16, **more), model=preset("gru-tiny", task=name, vocab_size=tokenizer.vocab_size, dropout=0.0))
+
+
+def test_tasks_join_documents_with_the_end_that_the_vocabulary_has():
+    tokenizer = others_vocabulary()
+    stream = task_of(TaskConfig(name="lm"), tokenizer).examples([{"text": "ab"}, {"text": "c$"}]).tolist()
+    assert stream == tokenizer.encode("ab") + [256] + tokenizer.encode("c$") + [256]
+    row = task_of(TaskConfig(name="translate"), tokenizer)
+    batch = row.collate(row.examples([{"source": "a", "target": "b"}]), [0])
+    assert batch.inputs["source_BS"].tolist() == [tokenizer.encode("a") + [256]] and batch.inputs["ids_BT"].tolist() == [[256, *tokenizer.encode("b")]] and batch.target.tolist() == [tokenizer.encode("b") + [256]]
+    label = task_of(TaskConfig(name="classify", labels=["x", "y"]), tokenizer)
+    assert label.examples([{"text": "", "label": "x"}])[0]["ids"] == [256]
+
+
+@pytest.mark.parametrize("name", ["answer", "chat"])
+def test_a_task_whose_roles_are_missing_is_refused(name):
+    with pytest.raises(UsageError, match="<sep>|<user>") as said: task_of(TaskConfig(name=name), others_vocabulary())
+    assert "\n" not in str(said.value)
+    tokenizer = others_vocabulary()
+    tokenizer.roles = {}
+    for task in TASKS:
+        with pytest.raises(UsageError): task_of(TaskConfig(name=task, labels=["a"]), tokenizer)
+    with pytest.raises(UsageError, match="<eos>"): tokenizer.eos
+
+
+def checkpoint_of(tokenizer, bias):   # a language model whose next token is the id with the largest bias
+    from types import SimpleNamespace
+    config = config_of("lm", tokenizer)
+    model = build_model(config.model, seed=1).eval()
+    with torch.no_grad():
+        for i, value in bias.items(): model.bias[i] += value
+    return SimpleNamespace(config=config, model=model, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("architecture", ["gru-tiny", "transformer-tiny"])
+def test_generation_forbids_and_ends_by_the_roles(architecture):
+    tokenizer = others_vocabulary()
+    greedy = Sampling(temperature=0)
+    signs = tokenizer.encode("!\"#$%&'(")
+    assert set(signs) <= set(range(10)), "where lmnb's own control ids are"
+    for sign in signs: assert generate(checkpoint_of(tokenizer, {sign: 1000.0}), "a", sampling=greedy, most=3) == tokenizer.decode([sign])*3
+    assert generate(checkpoint_of(tokenizer, {256: 1000.0}), "a", sampling=greedy, most=3) == ""
+    both = checkpoint_of(tokenizer, {256: 1000.0, signs[0]: 900.0})
+    assert generate_ids(both.model, torch.tensor([[65]]), sampling=greedy, most=3, **tokenizer.ending(False)) == [[signs[0]]*3]
+    own = Tokenizer.train("char", ["abc"])
+    for control in range(8):
+        written = generate(checkpoint_of(own, {control: 1000.0}), "a", sampling=greedy, most=3)
+        assert (written == "") if control == own.eos else len(written) == 3
+
+
+def test_guessing_and_chatting_follow_the_roles():
+    from lmnb.generate import draft_ids
+    tokenizer = others_vocabulary()
+    config = preset("transformer-tiny", task="lm", vocab_size=tokenizer.vocab_size, dropout=0.0)
+    model = build_model(config, seed=1).eval()
+    with torch.no_grad(): model.bias[tokenizer.encode("$")[0]] += 1000.0
+    assert tokenizer.decode(draft_ids(model, torch.tensor([[65]]), most=4, **tokenizer.ending())[0]) == "$$$$"
+
+
+def test_overlapping_control_names_the_longest_first():
+    names = ["<|e|>", "<|e|><|e|>", "<|e|>x"]
+    engine = others_vocabulary().engine
+    engine.add_special_tokens(names)
+    tokenizer = Tokenizer("bpe", engine, roles={"<eos>": 257, "<sep>": 258, "<user>": 259})
+    for order in (names, names[::-1], True):
+        assert tokenizer.encode("<|e|><|e|>a<|e|>x<|e|>", allow_special=order) == [258, *tokenizer.encode("a"), 259, 257]
+
+
+def test_gpt2s_vocabulary_from_its_files(public_data, tmp_path):
+    gpt2 = load_gpt2(public_data/"tok_gpt2_bpe"/"gpt2_vocab.json.gz", public_data/"tok_gpt2_bpe"/"gpt2_merges.txt.gz")
+    assert gpt2.ending() == {"end": 50256, "never": (50256, 50256)} and gpt2.cuts() and not gpt2.lossy
+    stream = task_of(TaskConfig(name="lm"), gpt2).examples([{"text": "Hello"}, {"text": "world"}]).tolist()
+    assert stream == [*gpt2.encode("Hello"), 50256, *gpt2.encode("world"), 50256]
+
+
+def test_no_other_chapter_takes_the_control_ids_from_the_module():
+    from workbook import NOTEBOOKS, imports
+    constants = {"PAD", "UNK", "BOS", "SEP", "SYSTEM", "USER", "ASSISTANT"}
+    for nb in NOTEBOOKS:
+        for cell in nb.exported:
+            assert not [name for module, name, _ in imports(cell.tree) if module == "lmnb.tokenize" and name in constants], str(cell)
