@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['QUICKSTART', 'LOGITS', 'COUNTED', 'APPS', 'DEMOS', 'LOWER', 'PROMPTS', 'FIELDS', 'CALLS', 'COMMANDS', 'UPLOAD',
            'PREPARE', 'LEARN', 'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance', 'run_config',
-           'progress_of', 'read_run', 'find_runs', 'write_scores', 'read_scores', 'scores_in', 'write_baselines',
-           'read_baselines', 'Places', 'losses_in', 'token_losses', 'text_stream', 'scores_of_sums', 'summed',
-           'evaluate_lm', 'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids', 'shared_tokenizer',
-           'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve',
-           'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card', 'baseline_rows', 'evaluate_baselines',
-           'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table', 'marked', 'examples', 'as_inputs',
-           'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows',
-           'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group',
-           'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers',
-           'run_tokenizers', 'tokenizer_rows']
+           'progress_of', 'resumable', 'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of', 'find_runs',
+           'mend_anew', 'write_scores', 'read_scores', 'scores_in', 'write_baselines', 'read_baselines', 'differences',
+           'in_words', 'own_run', 'rename_run', 'remove_run', 'Places', 'losses_in', 'token_losses', 'text_stream',
+           'scores_of_sums', 'summed', 'evaluate_lm', 'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids',
+           'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of', 'attention_of', 'Stream',
+           'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'evaluate_run', 'write_card',
+           'baseline_rows', 'evaluate_baselines', 'main_score', 'read_items', 'is_tie', 'table_row', 'compare_table',
+           'marked', 'examples', 'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow',
+           'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
+           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
+           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -29,23 +30,24 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError, model_validator
 from torch.nn.functional import cross_entropy
 from .baseline import NGram
 from .batch import IdStream
-from .checkpoint import Config, open_checkpoint, pointed, tensor_shapes
+from .checkpoint import Config, TaskConfig, open_checkpoint, pointed, saved_steps, tensor_shapes
 from .clean import RULES
 from .collect import DATASETS, DataSet, load_dataset
-from .core import CorruptError, InputError, LmnbError, UsageError, home, read_json, sha256_file, stable_hash, write_atomic
+from .core import CorruptError, InputError, LmnbError, UsageError, home, locked, read_json, sha256_file, stable_hash, write_atomic, writer_of
 from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_probs, tie
 from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
-from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
+from .models.zoo import preset
+from .pipeline import corpora_dir, fate, lookup, noted_corpora, read_manifest, search, stages_above
 from .task import NOTHING, alone, decide, task_of
 from .threads import use_room
 from .tokenize import KINDS, Shards, Tokenizer, blocks, fertility, id_batches, id_type, load_tokenizer, sound
-from .train import RECIPES, read_metrics, text_of
+from .train import ARCHITECTURES, INPUTS, RECIPES, Recipe, read_metrics, text_of
 
 # %% ../nbs/52_serve.ipynb #c005
 @dataclass(frozen=True)
 class RunInfo:
-    "A run as a table shows it. `status` is ok, or one sentence; `mend` is the command that helps."
+    "A run as a table shows it. `status` is ok where its model can be used, or one sentence; `mend` is the command that helps."
     path: Path
     name: str                       # data set/model
     task: str = ""
@@ -59,6 +61,9 @@ class RunInfo:
     loss: float | None = None       # best on the development part, nats per target
     scores: dict = field(default_factory=dict)   # part -> list of Score
     facts: dict = field(default_factory=dict)    # tokens_per_second, and the data's hash per part
+    settings: dict = field(default_factory=dict)   # of model, input and recipe, as config.json has them
+    state: str = "finished"         # training | stopped | finished | broken
+    progress: float | None = None   # share of the training that is done, 0 to 1
     status: str = "ok"
     mend: str = ""
     stamp: str = ""                 # hash of the manifest: changes with the checkpoint
@@ -113,44 +118,137 @@ def run_config(run):   # -> Config
     try: return Config.model_validate_json(json.dumps(found["checkpoint"]))
     except (ValidationError, KeyError, TypeError) as error: raise CorruptError("config.json is damaged") from error
 
-def progress_of(run):   # -> dict of step, seconds, loss
-    "How far a run came, and the best loss on the development part."
-    try: rows = read_metrics(run)
-    except (LmnbError, ValueError): rows = []
+def progress_of(run):   # -> dict of step, seconds, loss, progress, done
+    "How far a run came, whether that is its end, and the best loss on the development part."
+    try: rows, damaged = read_metrics(run), False
+    except (LmnbError, ValueError): rows, damaged = [], (run/"metrics.jsonl").exists()
     losses = [row["dev_loss"] for row in rows if isinstance(row.get("dev_loss"), (int, float))]
     last = rows[-1] if rows else {}
-    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None)}
+    done = bool(last.get("done", rows or damaged))                       # runs of earlier versions do not say it
+    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None), "progress": last.get("progress"), "done": done}
+
+# %% ../nbs/52_serve.ipynb #c011a
+def resumable(run):   # folder of a run -> bool
+    "Is there a saved step to go on from, whole by its sizes, and no damage in what stays?"
+    whole = []
+    for step in saved_steps(run):
+        try:
+            for name in (f"step-{step}", f"step-{step}.state"):
+                glance(run/"checkpoints"/name)
+        except LmnbError:
+            continue
+        whole.append(step)
+    try:
+        best = int(pointed(run).name.removeprefix("step-"))
+    except (LmnbError, ValueError):
+        best = None
+    return bool(whole) and (best is None or best in whole or best > max(whole))      # what is newer than the step taken up is made anew
+
+# %% ../nbs/52_serve.ipynb #c011b
+def words_of(config:Config):   # of a run that another program began -> list of words
+    "The command that would have begun a run: what differs from its preset and its recipe as `--set`."
+    model, task = config.model.model_dump(), config.task.model_dump()
+    usual = preset(config.preset, task=config.task.name, vocab_size=config.model.vocab_size, outputs=config.model.outputs).model_dump()
+    recipe = Recipe().model_dump() | RECIPES[config.task.name] | ARCHITECTURES[config.model.architecture]
+    inputs = TaskConfig(name=config.task.name).model_dump() | RECIPES[config.task.name]
+    changed = {name: value for name, value in model.items() if value != usual[name]}
+    changed |= {name: value for name, value in config.training.items() if value is not None and value != recipe.get(name)}
+    changed |= {name: task[name] for name in INPUTS if task[name] not in (inputs.get(name), False, 0)}
+    data = config.data.get("name", "")
+    data = data if data in DATASETS else "FILE"              # of one's own: a program that began the run did not say where it lies
+    words = ["lmnb", "train", "--task", config.task.name, "--model", config.preset, "--data", data]
+    return words + [word for name, value in changed.items() for word in ("--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}")]
+
+def begun_by(run,          # folder of a run
+             config=None,  # Config, or None where it cannot be read
+             ):            # -> list of words, or None where nobody knows
+    "The command that began a run."
+    try:
+        words = read_json(run/"command.json")["command"]
+        if words[:2] == ["lmnb", "train"] and all(isinstance(word, str) and word.isprintable() for word in words):      # a folder from elsewhere may say anything
+            return words
+    except (LmnbError, KeyError, TypeError):
+        pass                                               # of quickstart, of a program, or of an earlier version
+    data = config.data.get("name") if config else run.parent.name
+    part = next((part for part, sets in QUICKSTART.items() if data in sets), None)
+    if part and (run.name in ("rnn", "gru", "lstm", "transformer", "bag") or (run/"quickstart.json").is_file()):
+        steps = config.training.get("steps") if config else None
+        return ["lmnb", "quickstart", "--only", part] + (["--steps", str(steps)] if steps else [])
+    if config and config.preset:
+        return words_of(config)
+    return ["lmnb", "train", "--task", DATASETS[data].task, "--model", run.name, "--data", data] if data in DATASETS else None
+
+# %% ../nbs/52_serve.ipynb #c011c
+def mend_of(run,           # folder of a run that is stopped or broken
+            config=None,   # Config, or None where it cannot be read
+            *,
+            sound=True,    # do the sizes of its files tell the truth? (a hash said otherwise when it was opened)
+            ):             # -> a line for the shell
+    "The command that finishes a run: it goes on where it can, and else removes the run and begins it again."
+    words, again = begun_by(run, config), sound and config is not None and (resumable(run) or not saved_steps(run))
+    here = run.parent.parent == runs_dir()
+    remove = ["lmnb", "runs", "remove", f"{run.parent.name}/{run.name}", "--yes"] if here else ["rm", "-r", str(run)]
+    if words and words[1] == "train":
+        given = dict(zip(words[2:], words[3:]))
+        usual = here and given.get("--data") == run.parent.name in DATASETS and given.get("--model", "lstm") == run.name       # where the command puts it anyway
+        words = words + ([] if usual else ["--out", str(run)]) + ["--resume"]*again
+    lines = ([] if again else [remove]) + ([words] if words else [])
+    return " && ".join(map(shlex.join, lines))
 
 # %% ../nbs/52_serve.ipynb #c012
 def read_run(run,   # folder of a run
              ):     # -> RunInfo; never raises for what is wrong inside the folder
     "Everything a table needs to know of a run; what is wrong with it is its `status`."
-    run = Path(run)
-    data, model, facts = run.parent.name, run.name, {}
+    run, config, done = Path(run), None, False
+    writer, facts = writer_of(run), {"data": run.parent.name, "model": run.name}
     try:
         config = run_config(run)
-        data, model = config.data.get("name", data), config.preset or model
-        facts = dict(task=config.task.name, model=model, data=data, languages=tuple(config.task.languages), **progress_of(run))
+        known = progress_of(run)
+        done = known.pop("done")
+        facts |= facts_of(config, run) | known
         checkpoint = pointed(run)
         glance(checkpoint)
         weights = checkpoint/"model.safetensors"
         facts |= dict(parameters=count_parameters(weights), bytes=weights.stat().st_size, stamp=sha256_file(checkpoint/"manifest.json"))
-        scores, more = read_scores(run)
-        return RunInfo(run, f"{run.parent.name}/{run.name}", scores=scores, facts=more, **facts)
+        facts["scores"], facts["facts"] = read_scores(run)
+        state, why = "finished" if done else "stopped", "ok"
     except (LmnbError, OSError) as error:
-        task = DATASETS[data].task if data in DATASETS else ""
+        early = isinstance(error, InputError) and config is not None and not done          # not broken: it has not come so far
         why = "no checkpoint yet" if isinstance(error, InputError) else str(error).replace(str(run), run.name)
-        return RunInfo(run, f"{run.parent.name}/{run.name}", **({"task": task, "model": model, "data": data} | facts), status=why, mend=remedy(data, model, task))
+        state = "stopped" if early else "broken"
+    if facts["data"] in DATASETS:
+        facts.setdefault("task", DATASETS[facts["data"]].task)
+    state = "training" if writer else state
+    if facts.get("progress") is None and config and config.training.get("steps") and (steps := saved_steps(run)):
+        facts["progress"] = min(1.0, steps[0]/config.training["steps"])        # saved, and not scored yet
+    return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=mend_of(run, config) if state in ("stopped", "broken") else "", **facts)
+
+def facts_of(config:Config,   # of a run
+             run,             # its folder
+             ):               # -> dict of fields of RunInfo
+    "What the settings say of a run."
+    settings = config.model.model_dump() | config.task.model_dump(include=set(INPUTS)) | config.training
+    return dict(task=config.task.name, model=config.preset or run.name, data=config.data.get("name", run.parent.name), languages=tuple(config.task.languages), settings=settings)
 
 def find_runs(folder=None,    # where to look; `runs_dir()` where None
               *,
               task:str=None,  # only runs for this task
               ):              # -> list of RunInfo, by name
-    "All runs, whole or broken."
+    "All runs, in whatever state."
     folder = Path(folder) if folder else runs_dir()
     found = {path.parent for name in ("config.json", "metrics.jsonl") for path in folder.glob(f"*/*/{name}")}
+    found |= {path.parent for path in folder.glob("*/*/.lock") if writer_of(path.parent)}      # what is being prepared has nothing else yet
     runs = [read_run(path) for path in sorted(found) if not path.name.startswith(".")]
     return [run for run in runs if task in (None, run.task)]
+
+# %% ../nbs/52_serve.ipynb #c012g
+def mend_anew(run:RunInfo):   # one that looked whole and was not -> a line for the shell
+    "The command for a run whose damage showed when it was opened."
+    try:
+        config = run_config(run.path)
+    except LmnbError:
+        config = None
+    return mend_of(run.path, config, sound=False)
 
 # %% ../nbs/52_serve.ipynb #c014
 def write_scores(run,            # folder of a run
@@ -216,6 +314,55 @@ def read_baselines(data:str):   # -> name -> {"scores": {part: list of Score}, "
                         "seconds": entry.get("seconds"), "hash": dict(entry.get("hash") or {})} for name, entry in kept.items()}
     except (LmnbError, KeyError, TypeError, ValueError, AttributeError): return {}
     return {name: entry for name, entry in found.items() if isinstance(entry["seconds"], (int, float, type(None)))}
+
+# %% ../nbs/52_serve.ipynb #c012b
+def differences(runs):   # list of RunInfo -> name of a run -> dict of the settings in which it differs from others of its data and preset
+    "What tells runs of the same preset and data apart."
+    alike, found = {}, {}
+    for run in runs:
+        alike.setdefault((run.data, run.task, run.model), []).append(run)
+    for some in alike.values():
+        names = dict.fromkeys(name for run in some for name in run.settings)
+        differing = [name for name in names if len({json.dumps(run.settings.get(name)) for run in some if run.settings}) > 1]
+        for run in some:
+            found[run.name] = {name: run.settings.get(name) for name in differing} if run.settings else {}
+    return found
+
+def in_words(settings:dict):   # of `differences` -> str, such as "layers 4, rate 0.01"
+    "Settings in a few words."
+    return ", ".join(f"{name} {'–' if value is None else value}" for name, value in settings.items())
+
+# %% ../nbs/52_serve.ipynb #c012e
+def own_run(name:str,   # data set/model, as `find_runs` gives it
+            ):          # -> Path
+    "The folder of a run below `runs_dir()`; raises `InputError` with the names there are."
+    names = [run.name for run in find_runs()]
+    if name not in names:
+        raise InputError(f"there is no run {name!r}: " + (f"choose one of {', '.join(names)}" if names else "train one first, as in lmnb quickstart --only lm"))
+    return runs_dir()/name
+
+def rename_run(name:str,   # of a run
+               new:str,    # another last part of the name, or data set/name
+               ):          # -> its new name
+    "Give a run another name; raises `UsageError` where it is taken, no name, or the run is in training."
+    path = own_run(name)
+    parts = new.split("/") if "/" in new else [path.parent.name, new]
+    if len(parts) != 2 or not all(re.fullmatch(r"\w[\w.+-]{0,99}", part) for part in parts):
+        raise UsageError(f"{new!r} cannot be the name of a run: give letters, digits and . + - _, such as {path.name}-2")
+    target = runs_dir().joinpath(*parts)
+    if target.exists():
+        raise UsageError(f"{'/'.join(parts)} is there already: choose another name")
+    with locked(path):
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    (target/".lock").unlink(missing_ok=True)
+    return "/".join(parts)
+
+def remove_run(name:str):   # of a run
+    "Delete a run's folder; raises `UsageError` where it is in training."
+    path = own_run(name)
+    with locked(path):
+        shutil.rmtree(path)
 
 # %% ../nbs/52_serve.ipynb #c017
 class Places:
@@ -537,7 +684,10 @@ def evaluate_run(run,             # folder or name of a run
         about = dict(data=data.name, hash=part_hash(data, name), seconds=round(time.perf_counter() - began, 3), tokens_per_second=speed)
         kept = f"{data.name}-{name}" if data.task == "pairs" else name
         if (path/"checkpoints").is_dir(): write_scores(path, kept, scores, items=items, **about)
-    if (path/"checkpoints").is_dir(): write_card(path)
+    if (path/"checkpoints").is_dir():
+        write_card(path)
+        if data.name not in DATASETS and run_config(path).data.get("hash") == data.hash:
+            write_examples(path, data)
     return found
 
 def write_card(run):   # folder of a run
@@ -632,8 +782,12 @@ FIELDS = {"lm": ("prompt",), "classify": ("text",), "translate": ("text",), "ans
 def examples(task:str,         # of a checkpoint
              data:str="",      # name of its data set
              languages=(),     # languages that the model knows; all where empty
+             *,
+             run=None,         # its folder: a model of one's own has examples of its own, or none
              ):                # -> list of dicts: the inputs of `demo`
     "Inputs to try, in the model's languages."
+    if run is not None and data not in DATASETS:
+        return own_examples(run, task)
     found = PROMPTS if task == "lm" else app_of(task, data).EXAMPLES
     chosen = [example for language, some in found.items() if not languages or language in languages for example in some]
     return [as_inputs(task, example) for example in chosen or [e for some in found.values() for e in some]]
@@ -642,6 +796,39 @@ def as_inputs(task, example):   # a str, a tuple or a dict -> dict
     "An example as keyword arguments of `demo`."
     if isinstance(example, dict): return {name: example[name] for name in FIELDS[task] if name in example}
     return dict(zip(FIELDS[task], [example] if isinstance(example, str) else example))
+
+# %% ../nbs/52_serve.ipynb #c041a
+def write_examples(run,            # folder of a run
+                   data:DataSet,   # its data set
+                   *,
+                   most:int=8,     # so many
+                   ):
+    "Keep some rows that the model has not learned from as inputs to try; from a long text, the beginnings of sentences."
+    rows = next((data.parts[part] for part in ("dev", *test_parts(data)) if data.parts.get(part)), [])
+    names = {"prompt": "text", "message": "user"} | ({"text": "source"} if data.task == "translate" else {})
+    found = []
+    for row in (rows[i] for i in range(0, len(rows), max(1, len(rows)//most))):
+        texts = {name: row.get(names.get(name, name)) for name in FIELDS[data.task]}
+        if not all(isinstance(text, str) and text.strip() for text in texts.values()):
+            continue
+        if data.task == "lm":
+            texts = {"prompt": beginning(texts["prompt"])}
+        found.append({name: text[:2000] for name, text in texts.items()})
+    write_atomic(Path(run)/"examples.json", json.dumps(found[:most], ensure_ascii=False, indent=1))
+
+def beginning(text:str):   # -> str
+    "The first few words of a text; of Chinese, the first characters."
+    line = next(line for line in text.splitlines() if line.strip()).strip()
+    words = line.split()
+    return line[:8] if len(words) < 3 else " ".join(words[:4])[:60]
+
+def own_examples(run, task:str):   # a run's folder, its task -> list of dicts; empty where none were kept
+    "What `write_examples` kept."
+    try:
+        found = read_json(Path(run)/"examples.json")
+        return [{name: str(example[name]) for name in FIELDS[task]} for example in found[:50]]
+    except (LmnbError, KeyError, TypeError):
+        return []
 
 # %% ../nbs/52_serve.ipynb #c042
 CALLS = {   # task -> (import, call)
@@ -715,6 +902,7 @@ class Corpus:
     documents: bool = False    # whether they stand beside the report
     status: str = "ok"
     mend: str = ""
+    uploaded: bool = False     # by a reader, on the page
 
     @property
     def ok(self): return self.status == "ok"
@@ -730,7 +918,7 @@ def read_corpus(path):   # folder with a report.json -> Corpus; never raises for
     try: report = CorpusReport.model_validate_json(json.dumps(read_json(path/"report.json")))
     except InputError: return Corpus(path, name, status="it is not finished", mend=mend)
     except (CorruptError, ValidationError): return Corpus(path, name, status="report.json is damaged", mend=mend)
-    return Corpus(path, upload_name(path) or name, report, (path/"manifest.json").is_file())
+    return Corpus(path, upload_name(path) or name, report, (path/"manifest.json").is_file(), uploaded=bool(upload_name(path)))
 
 # %% ../nbs/52_serve.ipynb #c051
 def corpora():   # -> list of Corpus, the newest first
@@ -749,9 +937,8 @@ def stages(folder):   # result of a stage -> list of folders, the first stage fi
     chain = [Path(folder).resolve()]
     while True:
         try:
-            files = [shard["piece"]["file"] for shard in read_json(chain[0]/"manifest.json")["shards"] if shard["piece"]["form"] == "documents"]
-            above = {(chain[0]/file).resolve().parent for file in files}
-        except (LmnbError, KeyError, TypeError): return chain
+            above = set(stages_above(chain[0], read_manifest(chain[0])))
+        except LmnbError: return chain
         above = {path for path in above if (path/"manifest.json").is_file() and path not in chain}
         if len(above) != 1: return chain
         chain.insert(0, above.pop())
