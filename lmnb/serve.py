@@ -40,7 +40,7 @@ from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_p
 from .figures import architecture_of
 from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .models.zoo import preset
-from .pipeline import corpora_dir, fate, lookup, noted_corpora, search
+from .pipeline import corpora_dir, fate, lookup, noted_corpora, read_manifest, search, stages_above
 from .task import NOTHING, alone, decide, task_of
 from .threads import use_room
 from .tokenize import KINDS, Shards, Tokenizer, blocks, fertility, id_batches, id_type, load_tokenizer, sound
@@ -1049,9 +1049,8 @@ def stages(folder):   # result of a stage -> list of folders, the first stage fi
     chain = [Path(folder).resolve()]
     while True:
         try:
-            files = [shard["piece"]["file"] for shard in read_json(chain[0]/"manifest.json")["shards"] if shard["piece"]["form"] == "documents"]
-            above = {(chain[0]/file).resolve().parent for file in files}
-        except (LmnbError, KeyError, TypeError): return chain
+            above = set(stages_above(chain[0], read_manifest(chain[0])))
+        except LmnbError: return chain
         above = {path for path in above if (path/"manifest.json").is_file() and path not in chain}
         if len(above) != 1: return chain
         chain.insert(0, above.pop())
