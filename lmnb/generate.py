@@ -32,7 +32,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self):
-        for name, low, high in (("temperature", 0, 100), ("top_k", 0, 10**9), ("top_p", 0, 1), ("repetition", 0.1, 100)):
+        for name, low, high in (("temperature", 0, 100), ("top_k", 0, 10**9), ("top_p", 0, 1), ("repetition", 0.1, 100), ("seed", 0, 2**63 - 1)):
             if not low <= getattr(self, name) <= high: raise UsageError(f"{name} {getattr(self, name)} is out of range: give a number from {low} to {high}")
 
 # %% ../nbs/33_generate.ipynb #c006

@@ -8,8 +8,8 @@ __all__ = ['KERNELS', 'GATES', 'STATE', 'FACTS', 'STOPPED', 'TRIM_THRESHOLD', 'M
            'precision_context', 'orthogonalize', 'Muon', 'optimizers', 'with_top', 'set_up_blocks', 'Loss', 'Run',
            'join', 'dice', 'out_of_memory', 'same_run', 'same_state', 'merit', 'stop_flag', 'leave', 'ending', 'hooks',
            'tensorboard', 'memory_kept', 'train', 'run_lock', 'go_back', 'clear_after', 'mend_pointers',
-           'set_threshold', 'read_metrics', 'measured_row', 'hint', 'plan', 'recipe_of', 'text_of', 'fit',
-           'prepared_run']
+           'set_threshold', 'read_metrics', 'measured_row', 'hint', 'plan', 'recipe_of', 'idle', 'text_of', 'fit',
+           'prepared_run', 'rows_of_pairs']
 
 # %% ../nbs/32_train.ipynb #c002
 import ctypes, json, math, os, signal, sys, threading, time
@@ -30,13 +30,14 @@ from .checkpoint import Config, Plain, TaskConfig, ROOM, load_weights, open_chec
 from .collect import DataSet, load_dataset
 from .core import CorruptError, InputError, Interrupted, NonFiniteError, UsageError, locked, need, need_compiler, patch, pick_device, read_json, sound_json, write_atomic
 from .many import all_rows, last_sends, lost, meet, slice_like, spread, together, wait, whole
+from .models.bag import buckets_for
 from .models.base import State, checked
 from .models.heads import build_model
 from .models.transformer import Block, balance
 from .models.zoo import preset
 from .task import task_of, tune_threshold
 from .threads import Threads, fixed
-from .tokenize import Tokenizer, load_tokenizer
+from .tokenize import Shards, Tokenizer, load_tokenizer
 
 # %% ../nbs/32_train.ipynb #c007
 class Recipe(Plain):
@@ -49,14 +50,17 @@ class Recipe(Plain):
     accumulate: int = Field(1, ge=1, le=10**6)                # parts of a batch that are computed one after the other
     optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     muon_rate: float = Field(0.02, gt=0, le=100)              # of the matrices in a Transformer's blocks
-    weight_decay: float = Field(0.01, ge=0, le=10)            # of AdamW or SGD; beside Muon there is none
+    weight_decay: float | None = Field(None, ge=0, le=10)     # of all weights, Muon's too; None: 0.01, beside Muon 0
+    beta1: float | None = Field(None, ge=0, lt=1)             # of AdamW's averages; None: 0.9, beside Muon 0.8
+    beta2: float | None = Field(None, ge=0, lt=1)             # None: 0.99, beside Muon 0.95
     warmup: float = Field(0.02, ge=0, le=1)                   # share of the run in which the rate rises
     decay: float = Field(0.5, ge=0, le=1)                     # share of the run in which it falls
+    floor: float = Field(0.02, ge=0, le=1)                    # it never falls below this share of the highest rate
     schedule: Literal["linear", "cosine"] = "linear"          # how it falls; decay=0: not at all
     clip: float = Field(1.0, gt=0, le=10**6)                  # longest gradient
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     ema: float = Field(0.0, ge=0, lt=1)                       # how slowly averaged weights follow, such as 0.999; 0: no average
-    patience: int | None = Field(None, ge=1, le=10_000)       # so many scores in a row without a better one end the run
+    patience: int | None = Field(None, ge=0, le=10_000)       # so many scores in a row without a better one end the run; 0: none do; None: see `enough`
     compile: bool = False                                     # a Transformer's blocks
     recompute: bool = False                                   # a Transformer's blocks are computed twice: less memory, more time
     balance: Literal["none", "weights", "sampling"] = "none"  # of a classifier's rare labels, see chapter 31
@@ -72,13 +76,13 @@ class Recipe(Plain):
 
 # %% ../nbs/32_train.ipynb #c009
 def rate_at(progress:float,      # share of the run that is done, 0 to 1
-            recipe:Recipe,       # its `warmup` and `decay`
+            recipe:Recipe,       # its `warmup`, `decay`, `floor`
             ):                   # -> factor of the highest rate
-    "Warm up, hold, decay to 2 % of the highest rate."
+    "Warm up, hold, decay to the `floor`."
     up = progress/recipe.warmup if recipe.warmup else 1.0
     down = min(1.0, (1 - progress)/recipe.decay) if recipe.decay else 1.0
     if recipe.schedule == "cosine": down = (1 - math.cos(math.pi*down))/2
-    return max(min(1.0, up, down), 0.02)
+    return max(min(1.0, up, down), recipe.floor)
 
 # %% ../nbs/32_train.ipynb #c012
 def fast_bf16(device:torch.device):   # -> bool
@@ -115,8 +119,8 @@ def orthogonalize(G_NDE, steps:int=5):   # -> the same shape, singular values ne
 # %% ../nbs/32_train.ipynb #c015
 class Muon(torch.optim.Optimizer):
     "Momentum, then orthogonalized updates, for matrices. A group with `gates` holds stacks of so many matrices, one above the other."
-    def __init__(self, parameters, lr:float=0.02, momentum:float=0.95):
-        super().__init__(parameters, dict(lr=lr, momentum=momentum, gates=1))
+    def __init__(self, parameters, lr:float=0.02, momentum:float=0.95, weight_decay:float=0.0):
+        super().__init__(parameters, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, gates=1))
 
     @torch.no_grad()
     def step(self):
@@ -130,19 +134,23 @@ class Muon(torch.optim.Optimizer):
                 ahead = torch.stack([whole(p.grad.lerp(a, group["momentum"])) for p, a in zip(stack, average)])
                 high = rows//group["gates"]
                 update = orthogonalize(ahead.view(-1, high, columns)).view_as(ahead)*group["lr"]*max(1, high/columns)**0.5
+                if group["weight_decay"]:                          # decoupled, as AdamW does it
+                    torch._foreach_mul_(stack, 1 - group["lr"]*group["weight_decay"])
                 torch._foreach_sub_(stack, [slice_like(u, p) for u, p in zip(update.unbind(0), stack)])
 
 # %% ../nbs/32_train.ipynb #c017
 def optimizers(model, recipe:Recipe):   # -> list of torch optimizers, each group with its highest rate as `top`
     "AdamW (Loshchilov and Hutter, 2019) for everything, or Muon for the matrices of blocks and recurrent layers and AdamW for the rest, or SGD with momentum."
-    if recipe.optimizer == "sgd": return with_top([torch.optim.SGD(model.parameters(), lr=recipe.rate, momentum=0.9, weight_decay=recipe.weight_decay)])
+    if recipe.optimizer == "sgd": return with_top([torch.optim.SGD(model.parameters(), lr=recipe.rate, momentum=0.9, weight_decay=0.01 if recipe.weight_decay is None else recipe.weight_decay)])
     inner = lambda part: [p for name, p in model.named_parameters() if part in name and p.dim() == 2] if recipe.optimizer == "muon" else []
     muon = [{"params": params, "gates": gates} for params, gates in ((inner(".blocks."), 1), (inner(".layers."), GATES.get(model.config.architecture, 1))) if params]
     chosen = {id(p) for group in muon for p in group["params"]}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    betas = (0.8, 0.95) if muon else (0.9, 0.99)
-    found = [torch.optim.AdamW(rest, lr=recipe.rate, betas=betas, weight_decay=0.0 if muon else recipe.weight_decay, fused=True)]
-    if muon: found.append(Muon(muon, lr=recipe.muon_rate))
+    beta1, beta2, usual = (0.8, 0.95, 0.0) if muon else (0.9, 0.99, 0.01)
+    betas = (beta1 if recipe.beta1 is None else recipe.beta1, beta2 if recipe.beta2 is None else recipe.beta2)
+    decay = usual if recipe.weight_decay is None else recipe.weight_decay
+    found = [torch.optim.AdamW(rest, lr=recipe.rate, betas=betas, weight_decay=decay, fused=True)]
+    if muon: found.append(Muon(muon, lr=recipe.muon_rate, weight_decay=decay))
     return with_top(found)
 
 GATES = {"lstm": 4, "gru": 3}   # matrices in one weight of a recurrent layer
@@ -188,6 +196,7 @@ class Run:
         self.examples, self.dev = self.task.examples(train_rows), self.task.examples(dev_rows)
         if len(self.examples) == 0: raise InputError("there is nothing to train on: the training part is empty")
         self.threads = Threads(recipe.threads or (None if self.device.type == "cpu" and self.ranks.world == 1 else torch.get_num_threads()))
+        self.lowest, self.rise = None, 1.0                                    # of the development part's loss; the last one, in multiples of it
         self.dev_size = None                                          # where time decides how much of `dev` is scored
         self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; see `go`
         self.bound_dev()
@@ -217,8 +226,10 @@ class Run:
 
     @property
     def enough(self):
-        "Whether patience is at its end."
-        return self.recipe.patience is not None and self.stale >= self.recipe.patience
+        "Whether patience is at its end. Where none is given: three scores in a row were no better, and the loss stands at half as much again as its lowest."
+        if self.recipe.patience is not None:
+            return 0 < self.recipe.patience <= self.stale
+        return self.stale >= 3 and self.rise >= 1.5
 
     @property
     def progress(self):
@@ -456,7 +467,7 @@ def write(self:Run,
     point(self.folder, "last", self.step)
 
 # %% ../nbs/32_train.ipynb #d103
-FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scale", "calm", "stale", "dev_size")
+FACTS = ("step", "tokens", "seconds", "best", "parts", "window", "length", "scale", "calm", "stale", "dev_size", "lowest", "rise")
 
 @patch
 def state_tensors(self:Run):   # -> dict of tensors, dict of facts
@@ -542,6 +553,8 @@ def evaluate(self:Run):   # -> dict
     self.loss.train()
     score = dict(zip(found, together(self.ranks, *(value*self.ranks.first for value in found.values()))))     # the first rank's: all must decide alike
     self.stale += 1
+    self.lowest = score["loss"] if self.lowest is None else min(self.lowest, score["loss"])
+    self.rise = score["loss"]/max(self.lowest, 1e-9)
     if self.best is None or merit(self.config.task.name, score) > merit(self.config.task.name, self.best):
         self.best, self.stale = {"step": self.step, **score}, 0
         if self.ranks.first: point(self.folder, "best", self.step, loss=score["loss"])
@@ -578,7 +591,7 @@ def log(self:Run, **row):
 def look(self:Run):
     "Score, and write down what was found."
     score = self.evaluate()
-    row = dict(loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), gradient=self.length, **{f"dev_{k}": v for k, v in score.items()})
+    row = dict(progress=round(self.progress, 4), done=self.progress >= 1 or self.enough, loss=sum(self.window)/max(len(self.window), 1), rate=rate_at(self.progress, self.recipe), gradient=self.length, **{f"dev_{k}": v for k, v in score.items()})
     if self.on_score:
         with self.averaged(): row |= self.on_score(self, row) or {}
     self.log(**row)
@@ -685,6 +698,8 @@ def go(self:Run,
                 self.look()
             elif self.seconds - self.saved_at >= 60*self.recipe.save_minutes:
                 self.keep(); self.prune()
+            if self.enough and self.progress < 1:
+                self.note(f"ended at step {self.step}: {self.stale} scores in a row were no better than that of step {self.best['step']} (patience)")
             if on_step and self.ranks.first and (due or time.perf_counter() - told > 0.5):
                 told = time.perf_counter()
                 on_step({"progress": self.progress, "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "loss": loss, "best": self.best})
@@ -872,11 +887,35 @@ def plan(task:str, model:str, data:DataSet, **changes):   # -> Config without vo
     fields = {k: chosen[k] for k in chosen if k in INPUTS}
     if task == "lm" and "carry" not in fields: fields["carry"] = found.architecture in ("rnn", "gru", "lstm", "mingru") and not fields.get("isolate")
     if fields.get("carry") and fields.get("isolate"): raise UsageError("carry and isolate exclude each other: a document that is alone carries nothing over")
+    idle(changes, found, chosen)
     return found, fields, recipe_of(chosen), chosen["tokenizer"], chosen["vocab_size"]
 
 def recipe_of(chosen):   # dict of fields, others than Recipe's left out -> Recipe
     "A checked recipe; raises `UsageError` for a value that is out of bounds."
     return checked(Recipe, **{k: v for k, v in chosen.items() if k in Recipe.model_fields})
+
+# %% ../nbs/32_train.ipynb #c042a
+def idle(changes,   # what the reader asked for
+         found,     # ModelConfig
+         chosen,    # all choices of the recipe
+         ):
+    "Raises `UsageError` for a choice that would do nothing, such as Muon's rate without Muon."
+    given = {name for name, value in changes.items() if value is not None and value is not False}
+    optimizer, kind = chosen.get("optimizer", "adamw"), found.architecture
+    without = {
+        "muon_rate": (optimizer != "muon", f"the optimizer is {optimizer}: give optimizer=muon too"),
+        "optimizer": (optimizer == "muon" and kind == "bag", "a bag has no matrices for Muon: choose adamw or sgd"),
+        "beta1": (optimizer == "sgd", "SGD has no such averages: leave it out"),
+        "beta2": (optimizer == "sgd", "SGD has no such averages: leave it out"),
+        "recompute": (kind != "transformer", f"only a Transformer's blocks are recomputed, and the model is a {kind}"),
+        "compile": (kind != "transformer", f"only a Transformer's blocks are compiled, and the model is a {kind}"),
+        "schedule": (chosen.get("decay") == 0, "the rate does not fall with decay=0: leave one of them out"),
+        "floor": (chosen.get("decay") == 0, "the rate does not fall with decay=0: leave one of them out"),
+    }
+    for name in sorted(given & without.keys()):
+        nothing, why = without[name]
+        if nothing:
+            raise UsageError(f"{name} would do nothing: {why}")
 
 # %% ../nbs/32_train.ipynb #c043
 def text_of(row):   # -> iterator of the texts that a tokenizer learns from
@@ -900,7 +939,10 @@ def fit(folder,              # where the run shall stand
     data = data if isinstance(data, DataSet) else load_dataset(data)
     data.need(task)
     with run_lock(folder, resume=resume):
-        config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes or {}, **changes)
+        model_changes = (model_changes or {}) | (rows_of_pairs(folder) if resume else {})
+        config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes, **changes)
+        for note in data.notes if on_note and os.environ.get("RANK", "0") == "0" else ():
+            on_note(note)
         return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note)
 
 # %% ../nbs/32_train.ipynb #c043p
@@ -917,8 +959,20 @@ def prepared_run(data:DataSet,    # to train on
     tokenizer = tokenizer or Tokenizer.train(kind or default_kind, (t for row in rows for t in text_of(row)), vocab_size=size)
     labels = sorted({row["label"] for row in rows}) if data.task == "classify" else []
     outputs = len(labels) if len(labels) > 2 else 1
+    if found.architecture == "bag" and "buckets" not in model_changes and not isinstance(rows, Shards):
+        texts = (text for row in rows for text in text_of(row))
+        model_changes = model_changes | {"buckets": buckets_for(map(tokenizer.encode, texts), most=found.buckets)}
     config = Config(
         task=TaskConfig(name=data.task, labels=labels, languages=list(data.languages), **fields),
         model=preset(model, task=data.task, vocab_size=tokenizer.vocab_size, outputs=outputs, **model_changes),
         preset=model, data=data.about(), training=recipe.model_dump())
     return config, tokenizer, recipe
+
+# %% ../nbs/32_train.ipynb #c043q
+def rows_of_pairs(folder):   # of a run -> {"buckets": rows}; empty where it is no bag
+    "A bag that goes on keeps the table that it was begun with."
+    if not (Path(folder)/"config.json").is_file():
+        return {}
+    found = read_json(Path(folder)/"config.json")
+    model = found.get("checkpoint", {}).get("model", {}) if isinstance(found, dict) else {}
+    return {"buckets": model["buckets"]} if model.get("architecture") == "bag" and "buckets" in model else {}

@@ -7,10 +7,10 @@ from streamlit.testing.v1 import AppTest
 from lmnb.checkpoint import pointed
 from lmnb.clean import CLEANING, run_steps
 from lmnb.collect import Document
-from lmnb.core import InputError
+from lmnb.core import InputError, UsageError, locked
 from lmnb.figures import changes, count_bars, length_bars, step_bars
 from lmnb.pipeline import note_corpus, run_pipeline
-from lmnb.serve import corpora, in_worker, prepare_upload, unreadable
+from lmnb.serve import corpora, find_runs, in_worker, prepare_upload, remove_run, rename_run, unreadable
 from tiny import shared_runs
 
 PAGES = {"home": None, "compare": None, "generate": "pydocs", "classify": "topics", "translate": "translate_en_zh",
@@ -60,7 +60,8 @@ def test_page_opens(with_runs, page, lang):
     assert not app.exception and not sentences(app), (list(app.exception), sentences(app))
     assert app.title[0].value == TITLES[lang].get(page, app.title[0].value)
     assert any("一" <= c <= "鿿" for c in app.title[0].value) == (lang == "zh")
-    if PAGES[page]: assert app.multiselect[0].value[:2] == [f"{PAGES[page]}/transformer-tiny", f"{PAGES[page]}/lstm-tiny"]
+    data = "sentiment_zh" if (page, lang) == ("classify", "zh") else PAGES[page]        # Chinese pages open with Chinese data where there is some
+    if data: assert app.multiselect[0].value[:2] == [f"{data}/transformer-tiny", f"{data}/lstm-tiny"]
 
 
 @each_page
@@ -110,28 +111,29 @@ def test_a_run_without_a_checkpoint_or_with_nonsense_is_no_traceback(broken_home
 def test_home_lists_every_run(with_runs):
     table = open_page("home").dataframe[0].value
     assert len(table) == 18 and set(table["data"]) >= {"pydocs", "chat"} and (table["state"] == "ready").all()
-    assert table["score [95 % interval]"].str.contains("bits per byte").sum() == 3
+    assert (table["metric"] == "bits per byte").sum() == 3 and table["95 % interval"].str.match(r"\[.*\]|–").all()
+    for column in ("parameters", "seconds", "score"): assert table[column].dtype.kind in "if", column      # they sort as numbers
 
 
 def test_generate_continues_a_prompt_and_shows_the_code(with_runs):
     app = open_page("generate", runs=["pydocs/rnn-tiny"])
     assert app.multiselect[0].value == ["pydocs/rnn-tiny"]                           # the selection stands in the URL
     app.text_input[0].set_value("The file is").run()
-    assert not app.exception and any(text.startswith("**The file is**") for text in texts(app))
+    assert not app.exception and "<strong>The file is</strong>" in shown_html(app)
     assert any("tokens per second" in caption.value for caption in app.caption)
     assert "'The file is'" in app.code[0].value and "lmnb generate pydocs/rnn-tiny 'The file is'" in app.code[1].value
     app.segmented_control(key="precision").set_value("int8").run()
     assert not app.exception and "precision='int8'" in app.code[0].value and app.code[1].value.endswith("--precision int8")
-    before = texts(app)
+    before = shown_html(app)
     next(button for button in app.button if button.label == "Another one").click().run()
-    assert texts(app) != before and app.number_input[0].value == 1
+    assert shown_html(app) != before and app.number_input[0].value == 1
 
 
 def test_compare_marks_the_best_and_keeps_the_selection(with_runs):
     app = open_page("compare", data="topics", runs=["topics/bag-tiny", "topics/lstm-tiny"])
     names = list(app.dataframe[0].value["model"])
     assert {"bag-tiny", "lstm-tiny", "majority"} <= set(names) and "transformer-tiny" not in names
-    assert app.dataframe[0].value.iloc[0, 2] == "best" and len(app.get("plotly_chart")) == 3
+    assert app.dataframe[0].value[""].iloc[0] == "best" and len(app.get("plotly_chart")) == 3
     app.selectbox[0].set_value("pydocs").run()
     assert not app.exception and app.multiselect[0].value[0] == "pydocs/transformer-tiny"
 
@@ -155,7 +157,7 @@ def test_answer_marks_a_place_in_the_passage(with_runs):
     app = open_page("answer")
     app.text_area[0].set_value("Python was created by Guido van Rossum.")
     app.text_input[0].set_value("Who created Python?").run()
-    assert not app.exception and any("blue-background" in text for text in texts(app))
+    assert not app.exception and "<mark>" in shown_html(app) and "Python was created by" in re.sub("<.*?>", "", shown_html(app))
 
 
 def test_chat_keeps_the_conversation(with_runs):
@@ -200,7 +202,7 @@ def test_importing_the_dashboard_does_nothing(root):
 
 # -- the data page -------------------------------------------------------------------------------------------------------
 
-LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "The library opens at nine and  closes at six.\nOn Sundays <script>alert(1)</script> it stays closed.",
+LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "The ｌibrary opens at nine and  closes at six.\nOn Sundays <script>alert(1)</script> it stays closed.",
            "c.txt": "图书馆九点开门，六点关门。星期天不开放，请大家注意。", "d.txt": "-- 7 --", "e.pdf": "%PDF-1.7 cut off"}
 data_views = pytest.mark.parametrize("view", ["report", "fate", "twins", "pieces", "upload"])
 
@@ -262,7 +264,7 @@ def test_the_fate_of_a_document_shows_what_changed(with_corpus, lang, verdict):
 
 def test_duplicates_stand_side_by_side(with_corpus):
     app = open_page("data", view="twins")
-    assert "stayed: " in shown_html(app) and "the same letters and digits" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
+    assert "stayed: " in shown_html(app) and "the same text but for spaces and width" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
 
 
 @pytest.mark.parametrize("view", ["report", "fate", "twins", "upload"])      # pieces needs no corpus
@@ -361,3 +363,62 @@ def test_a_result_elsewhere_is_found_by_its_note(with_corpus, tmp_path):
     shutil.rmtree(tmp_path / "two")
     (with_corpus / "corpora/broken.json").write_text("[7]")
     assert [corpus.path for corpus in corpora() if corpus.name.endswith("/one") or corpus.name.endswith("/two")] == [tmp_path / "one"]
+
+
+# -- states of a run -----------------------------------------------------------------------------------------------------
+
+def test_a_run_is_training_stopped_finished_or_broken(broken_home):
+    "Each with what to do; what is in training is neither renamed nor removed."
+    run = broken_home / "runs/topics/lstm-tiny"
+    state = lambda: {run.name: run for run in find_runs()}["topics/lstm-tiny"]
+    assert state().state == "finished" and not state().mend
+    with locked(run):
+        assert state().state == "training" and "in training" in open_page("home").info[0].value
+        for change in (lambda: rename_run("topics/lstm-tiny", "other"), lambda: remove_run("topics/lstm-tiny")):
+            with pytest.raises(UsageError): change()
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row | {"done": False, "progress": 0.5}) + "\n" for row in rows[:-1]))
+    assert state().state == "stopped" and state().ok and state().mend.startswith("lmnb train --task classify --model lstm-tiny --data topics") and state().mend.endswith(" --resume")
+    (run / "command.json").write_text(json.dumps({"command": ["lmnb", "train", "--data", "my file.csv"]}))
+    assert state().mend.startswith("lmnb train --data 'my file.csv' --out ")
+    (run / "command.json").write_text(json.dumps({"command": ["rm", "-rf", "x"]}))          # a folder from elsewhere may say anything
+    assert "rm -rf" not in state().mend
+    (run / "config.json").write_text("{")
+    assert state().state == "broken" and state().mend.startswith("lmnb runs remove topics/lstm-tiny --yes && lmnb train --task classify")
+    assert rename_run("topics/lstm-tiny", "other") == "topics/other" and not run.exists()
+    remove_run("topics/other")
+    assert "topics/other" not in {run.name for run in find_runs()}
+
+
+def test_runs_that_differ_in_one_setting_are_told_apart(broken_home):
+    first, second = broken_home / "runs/topics/lstm-tiny", broken_home / "runs/topics/deeper"
+    shutil.copytree(first, second)
+    config = json.loads((second / "config.json").read_text())
+    config["checkpoint"]["model"]["layers"] = 4
+    (second / "config.json").write_text(json.dumps(config))
+    table = open_page("home").dataframe[0].value
+    table = table[table["data"] == "topics"]
+    told = dict(zip(table["model"], table["differs in"]))
+    assert told["deeper"] == "layers 4" and told["lstm-tiny"] == "layers 1" and not told["bag-tiny"]
+    compared = open_page("compare", data="topics", runs=["topics/lstm-tiny", "topics/deeper"])
+    assert {"layers 4", "layers 1"} <= set(compared.dataframe[0].value["differs in"])
+
+
+def test_a_talk_is_found_again_by_its_own_address_only(with_runs):
+    first = open_page("chat")
+    first.chat_input[0].set_value("hello").run()
+    talk = first.query_params["talk"]
+    again = open_page("chat", talk=talk)
+    assert "hello" in texts(again) and "hello" not in texts(open_page("chat")) and "hello" not in texts(open_page("chat", talk="guessed"))
+
+
+def test_a_model_of_ones_own_is_not_offered_foreign_examples(broken_home):
+    run = broken_home / "runs/topics/lstm-tiny"
+    for path in run.parent.iterdir(): path.is_dir() and path != run and shutil.rmtree(path)
+    config = json.loads((run / "config.json").read_text())
+    config["checkpoint"]["data"]["name"] = "my-letters"
+    (run / "config.json").write_text(json.dumps(config))
+    assert not open_page("classify", data="my-letters").button
+    (run / "examples.json").write_text(json.dumps([{"text": "![x](http://evil.example/x.png) of mine"}]))
+    app = open_page("classify", data="my-letters")
+    assert [button.label for button in app.button] == [r"!\[x\](http\::small[]//evil.example/x.png) of mine"] and app.text_area[0].value.startswith("![x]")

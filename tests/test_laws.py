@@ -154,6 +154,69 @@ def test_the_law_lets_the_harmless_pass():
     assert not list(offences(ast.parse(good), {}))
 
 
+# -- law 6: what comes from files is shown as text ---------------------------------------------------------------------
+
+READ_AS_MARKDOWN = {"markdown", "caption", "title", "header", "subheader", "info", "warning", "error", "success", "toast", "badge", "button", "link_button", "download_button",
+                    "page_link", "expander", "popover", "status", "spinner", "tabs", "segmented_control", "pills", "radio", "selectbox", "multiselect", "select_slider", "slider",
+                    "number_input", "text_input", "text_area", "chat_input", "file_uploader", "metric", "checkbox", "toggle", "date_input", "feedback"}
+OPTIONS_TOO = {"segmented_control", "pills", "radio"}                    # their options are Markdown as well
+ESCAPING = {"t", "escaped", "as_code"}                                    # the functions of app.py that make any text harmless
+
+
+def harmless(node, known):
+    "Is an expression made of constants, numbers in a form, and what the escaping functions give? `known` is name -> the expressions it stands for."
+    if isinstance(node, ast.Constant): return True
+    if isinstance(node, ast.Call): return dotted(node.func) in ESCAPING or dotted(node.func).endswith(".get") and isinstance(node.func, ast.Attribute) and harmless(node.func.value, known)
+    if isinstance(node, ast.JoinedStr): return all(harmless(part, known) for part in node.values)
+    if isinstance(node, ast.FormattedValue): return node.format_spec is not None or harmless(node.value, known)
+    if isinstance(node, ast.IfExp): return harmless(node.body, known) and harmless(node.orelse, known)
+    if isinstance(node, ast.BoolOp): return all(harmless(value, known) for value in node.values)
+    if isinstance(node, ast.BinOp): return harmless(node.left, known) and harmless(node.right, known)
+    if isinstance(node, (ast.Dict, ast.DictComp)): return all(harmless(value, known) for value in (node.values if isinstance(node, ast.Dict) else [node.value]))
+    if isinstance(node, ast.Attribute): return node.attr == "get" and harmless(node.value, known)
+    if isinstance(node, ast.Lambda): return harmless(node.body, known)
+    if isinstance(node, ast.Name): return bool(known.get(node.id)) and all(harmless(value, {name: values for name, values in known.items() if name != node.id}) for value in known[node.id])
+    return False
+
+
+def said_as_markdown(tree):
+    "What is given to Streamlit as Markdown without passing an escaping function."
+    for scope in [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Module))]:
+        inside = [node for node in ast.walk(scope) if isinstance(scope, ast.FunctionDef) or not any(node in ast.walk(f) for f in scope.body if isinstance(f, ast.FunctionDef))]
+        known = {}
+        for source in (tree, scope):
+            for node in ast.walk(source) if source is scope else source.body:
+                if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                    target, value = node.targets[0], node.value
+                    pairs = zip(target.elts, value.elts) if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [(target, value)]
+                    for name, given in pairs:
+                        if isinstance(name, ast.Name): known.setdefault(name.id, []).append(given)
+        for node in inside:
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute): continue
+            if node.func.attr in ("write", "write_stream"): yield f"line {node.lineno}: {node.func.attr} guesses what it is given"
+            if node.func.attr not in READ_AS_MARKDOWN: continue
+            said = node.args[:node.func.attr != "page_link"] + [option.value for option in node.keywords if option.arg in ("label", "body", "help") or option.arg == "format_func" and node.func.attr in OPTIONS_TOO]
+            for one in said:
+                if not harmless(one, known): yield f"line {one.lineno}: {node.func.attr}({ast.unparse(one)[:80]})"
+
+
+@pytest.mark.skipif(not APP.exists(), reason="app.py is not there")
+def test_all_markdown_of_the_dashboard_is_escaped():
+    assert not list(said_as_markdown(ast.parse(APP.read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("bad", ["st.markdown(run.name)", "st.caption(f'**{label}**')", "st.error(str(error))", "column.button(clip(text), key='x')", "st.write(text)", "place.write_stream(pieces)",
+                                 "st.subheader('a' + name)", "def f():\n    title = doc.text\n    st.warning(title)", "st.segmented_control(t('x'), parts, format_func=lambda part: name_of('part', part))",
+                                 "st.button(t('x'), help=name)", "st.metric(label=name, value='1')", "st.info(t('x') or name)", "st.expander(t('x') if y else name)"])
+def test_the_law_sees_what_is_not_escaped(bad):
+    assert list(said_as_markdown(ast.parse(bad)))
+
+
+def test_the_law_lets_escaped_text_pass():
+    good = "st.markdown(f'**{escaped(name)}** {n:,}')\nst.caption(t('x', name=name))\nst.button(escaped(clip(text)))\nst.text(anything)\ndef f():\n    names = {v: t(v) for v in views}\n    st.pills(t('x'), views, format_func=names.get)"
+    assert not list(said_as_markdown(ast.parse(good)))
+
+
 # -- style -----------------------------------------------------------------------------------------------------------
 
 @each_notebook
