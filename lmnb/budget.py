@@ -90,7 +90,7 @@ class Budget:
 
 # %% ../nbs/05_budget.ipynb #c009
 def _send(pipe, message, data=b""):
-    body = json.dumps(message).encode()
+    body = json.dumps(message, default=str).encode()       # a date in a table, as text
     pipe.write(len(body).to_bytes(8, "big") + len(data).to_bytes(8, "big") + body)
     pipe.write(data)
     pipe.flush()

@@ -11,12 +11,12 @@ __all__ = ['BREAK', 'BREAKS', 'MORE', 'READ_AS_LATIN', 'WINDOWS', 'PLAIN', 'PLAI
            'NUMBER', 'ABROAD', 'DIGITS', 'COLONS', 'NUMBERING', 'RELEASED', 'SERVED', 'ORDERED', 'COUNTED', 'FILE',
            'WIDE_HINT', 'NARROW', 'KINDS', 'TOKENS', 'HASHED', 'EDITS', 'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES',
            'CLEANING', 'one_by_one', 'change', 'keep', 'StepCount', 'Report', 'report_of', 'sift', 'run_steps',
-           'line_ends', 'repair', 'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese',
-           'strip_boilerplate', 'Look', 'look', 'units', 'long_enough', 'nothing_lost', 'mostly_letters', 'few_repeats',
-           'script_of', 'in_languages', 'language_of', 'language', 'word_count', 'mean_length', 'few_symbols',
-           'few_bullets', 'small_words', 'duplicate_lines', 'duplicate_grams', 'c4_lines', 'c4_page', 'luhn', 'id_card',
-           'find_personal', 'mask_personal', 'decontaminate', 'held_out_texts', 'Quality', 'train_quality',
-           'load_quality', 'quality', 'step_of', 'steps_of']
+           'normalized', 'line_ends', 'repair', 'strip_controls', 'tidy_space', 'strip_html', 'half_width',
+           'convert_chinese', 'strip_boilerplate', 'Look', 'look', 'units', 'long_enough', 'nothing_lost',
+           'mostly_letters', 'few_repeats', 'script_of', 'in_languages', 'language_of', 'language', 'word_count',
+           'mean_length', 'few_symbols', 'few_bullets', 'small_words', 'duplicate_lines', 'duplicate_grams', 'c4_lines',
+           'c4_page', 'luhn', 'id_card', 'find_personal', 'mask_personal', 'decontaminate', 'held_out_texts', 'Quality',
+           'train_quality', 'load_quality', 'quality', 'step_of', 'steps_of']
 
 # %% ../nbs/11_clean.ipynb #c003
 import html, inspect, re, unicodedata
@@ -182,6 +182,24 @@ def run_steps(steps:list,   # steps, in order
     for doc in sift(steps, docs, report.steps): (report.removed if "fate" in doc.meta else kept).append(doc)
     return kept, report
 
+# %% ../nbs/11_clean.ipynb #c019b
+@lru_cache
+def _pile():
+    "A letter's marks beyond the thirtieth."
+    marks = "".join(chr(i) for i in range(0x300, 0x1e950) if unicodedata.combining(chr(i)))
+    return re.compile(f"(?<=[{marks}]{{30}})[{marks}]+")
+
+def normalized(text:str,      # any text
+               form="NFC",    # or "NFKC", "NFD", "NFKD"
+               ):             # -> str
+    "The text in a normal form; a letter's marks beyond the thirtieth stay as they are (UAX 15), for ordering takes the square of their number."
+    if len(text) < 1000 or not _pile().search(text): return text if unicodedata.is_normalized(form, text) else unicodedata.normalize(form, text)
+    found, at = [], 0
+    for pile in _pile().finditer(text):
+        found += unicodedata.normalize(form, text[at:pile.start()]), pile[0]
+        at = pile.end()
+    return "".join(found) + unicodedata.normalize(form, text[at:])
+
 # %% ../nbs/11_clean.ipynb #c020
 BREAK = re.compile("\r[\n\x85]?|[\x0b\x0c\x1c-\x1e\u2028\u2029]")
 BREAKS = re.compile("[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -210,8 +228,8 @@ def repair(text:str,           # text, perhaps decoded wrongly once
     from ftfy.badness import is_bad
     if is_bad(PLAIN_RUN.sub(r"\1\n\2", text)) or ODD.search(text):
         text = fix_text(text, TextFixerConfig(unescape_html=False, fix_character_width=False, uncurl_quotes=False, fix_latin_ligatures=False,
-                                              normalization=form, explain=False))
-    return text if unicodedata.is_normalized(form, text) else unicodedata.normalize(form, text)
+                                              normalization=None, explain=False))
+    return normalized(text, form)
 
 PLAIN = "[\0-\x7f\u3000-\u9fff\uff01-\uff60]"
 PLAIN_RUN = re.compile(f"({PLAIN}{{3}}){PLAIN}{{3,}}({PLAIN}{{3}})")   # ASCII and Chinese, of which no wrong decoding is made
@@ -237,7 +255,7 @@ def strip_controls(text:str):   # -> str
 WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-LINE_END = re.compile(r"[ \t]+\n")
+LINE_END = re.compile(r"(?<![ \t])[ \t]+\n")   # begun only where a run begins: else a long one is tried from each of its spaces
 
 def tidy_space(text:str):   # -> str
     "One kind of line end, one kind of space, no spaces at line ends, at most one empty line in a row."

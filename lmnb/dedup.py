@@ -22,7 +22,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from .clean import strip_controls, tidy_space
+from .clean import normalized, strip_controls, tidy_space
 from .collect import Document, load_dataset
 from .core import InputError, UsageError, sha256_text, write_atomic
 
@@ -87,7 +87,7 @@ def plain(text:str):   # -> str
     bare = tidy_space(strip_controls(text)).strip()
     if not bare.isascii():
         bare = re.sub("[\ufe0e\ufe0f]", "", bare.translate({**variants("<wide>", "<narrow>"), **QUOTES}))
-        bare = unicodedata.normalize("NFC", bare)
+        bare = normalized(bare)
     return SQUEEZE.sub(" ", bare) or text
 
 def fingerprint(text:str):   # -> 64 hexadecimal digits
@@ -223,8 +223,8 @@ def fold(text:str):   # -> str
     if text.isascii():
         low = text.lower()
     else:                # not NFKC, which would make m2 of m²
-        text = unicodedata.normalize("NFC", text).translate(variants(*DRAWN))
-        low = unicodedata.normalize("NFC", text).casefold()
+        text = normalized(text).translate(variants(*DRAWN))
+        low = normalized(text).casefold()
     if "??" in low:
         low = re.sub(r"\?+", "?", low)
     return SIGN.sub(lambda sign: WIDE[sign[0]], low)

@@ -23,8 +23,8 @@ READER = Worker("lmnb.reader:serve_reader", memory=MEMORY, patience=math.inf)
 atexit.register(READER.stop)
 
 def serve_reader():
-    "The worker's side of `bounded`."
-    serve(read=_read_parts)
+    "The worker's side of `bounded` and `rows_at`."
+    serve(read=_read_parts, rows=_rows_of_file)
 
 def _read_parts(data, path, name, kind, declared):
     "The budget of a file, then its parts."
@@ -115,6 +115,21 @@ def rows_at(path,               # of a table, JSON or Parquet
             named:bool=True,    # the first line of a CSV or TSV holds the columns' names
             ):                  # -> iterator of (part or "", row, None) or ("", None, reason)
     "The rows of a file, good and bad alike; raises `InputError` where it is no whole JSON or a damaged Parquet."
+    with unpacked_at(path) as (kind, source): plain = source.depth == 0 and kind not in ("json", "parquet")
+    if plain: yield from _rows_in(path, named); return
+    size = os.path.getsize(path)
+    budget = Budget(size)
+    for part, facts in READER.parts("rows", b"", budget=budget, size=min(size, WHOLE), path=os.path.abspath(path), named=named):
+        budget.earned += .0005
+        yield part, facts["row"], facts["reason"]
+
+def _rows_of_file(data, path, named):
+    "The worker's side of `rows_at`."
+    with unpacked_at(path) as (_, source): yield source.budget
+    for part, row, reason in _rows_in(path, named): yield part, {"row": row, "reason": reason}
+
+def _rows_in(path, named):
+    "The rows of a file, in this process."
     with unpacked_at(path) as (kind, source):
         if kind in ("csv", "tsv"):
             for _, row, reason in rows_of(source, kind, named=named): yield "", None if reason else row, reason
