@@ -12,7 +12,7 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'runs', 'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads', 'chances_line', 'generate',
            'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared',
            'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
-           'copy_notebooks', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -822,14 +822,30 @@ def copy_notebooks(source, target):   # -> (copied, kept): names
     return copied, kept
 
 # %% ../nbs/54_cli.ipynb #c051
+def quiet_settings():   # -> Path of a folder with JupyterLab's defaults
+    "JupyterLab asks everybody at first whether it may fetch news: here the answer is no, unless the reader's own settings say otherwise."
+    folder = home()/"jupyterlab"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder/"overrides.json", json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
+    return folder
+
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the notebooks")] = Path("lmnb-notebooks"),
+        port: Annotated[int, typer.Option(min=1, max=65_535)] = 8888,
         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The notebooks, in JupyterLab: your own copies."
     copied, kept = copy_notebooks(shipped("nbs"), folder)
     say(f"{len(copied)} notebooks are in {folder}" + (f"; {len(kept)} that you have changed were left as they are" if kept else ""))
-    command = [sys.executable, "-m", "jupyterlab", str(folder), "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    raise typer.Exit(subprocess.call(command + ["--no-browser"]*no_open))
+    command = [sys.executable, "-m", "jupyterlab", str(folder), "--ServerApp.ip=localhost", f"--ServerApp.port={port}",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", f"--LabApp.app_settings_dir={quiet_settings()}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        say("you are root: JupyterLab is started as root, for this machine only (localhost)")
+        command.append("--allow-root")
+    command += ["--no-browser"]*no_open
+    if os.name == "nt":
+        raise typer.Exit(subprocess.call(command))
+    sys.stdout.flush()
+    os.execv(command[0], command)          # it takes this process's place: what ends the command ends JupyterLab
 
 # %% ../nbs/54_cli.ipynb #c054
 def folder_size(path):   # -> bytes
