@@ -8,11 +8,12 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
            'tokenize', 'data_of', 'settings', 'given_options', 'note_command', 'large_text', 'Preparing', 'run_folder',
-           'train', 'advise', 'bench_line', 'bench', 'evaluate', 'compare', 'comparison', 'table_line', 'run_line',
-           'runs', 'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads', 'chances_line', 'generate',
-           'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared',
-           'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
-           'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate', 'beside',
+           'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
+           'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
+           'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job',
+           'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size',
+           'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 import importlib, json, os, re, shutil, subprocess, sys, time
@@ -243,12 +244,10 @@ Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or 
 Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
 PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
 
-def data_of(data:list, progress, **options):   # what --data names; options of `load_dataset` -> DataSet
-    "A data set for training, after its notes have been said: how it was read, and how many rows were used."
+def data_of(data:list, **options):   # what --data names; options of `load_dataset` -> DataSet
+    "A data set for training; its `notes` say how it was read and how many rows were used."
     from lmnb.collect import load_dataset
     found = load_dataset(data[0] if len(data) == 1 else data, **options)
-    for note in found.notes:
-        progress.line(note)
     if options.get("task"):
         found.need(options["task"])
     return found
@@ -378,7 +377,7 @@ def train(data: Data,
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
-        found = found or data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+        found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
     folder = run_folder(found.name, model, name, out, progress)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
@@ -392,9 +391,34 @@ def train(data: Data,
             on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
-    with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)}"):
-        for part, scores in evaluate_run(folder, found).items(): progress.line(f"{part}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores[:3]))
+    with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
+        for part, scores in evaluate_run(folder, found, on_step=scoring(progress)).items(): progress.line(scores_line(part, scores))
+        for line in classical_lines(folder, found): progress.line(line)
     say(str(folder))
+
+# %% ../nbs/54_cli.ipynb #c026s
+def scores_line(part, scores):   # a part's name, list of Score -> text
+    "All scores of a part, and of how many items."
+    return f"{part} (n = {scores[0].n:,}): " + ", ".join(f"{s.metric} {s.format()}" for s in scores)
+
+def scoring(progress):   # Progress -> a function of (tokens read, of how many)
+    "Progress while a text is scored."
+    began = time.monotonic()
+    def told(done, of):
+        passed = max(time.monotonic() - began, 1e-6)
+        progress.update(f"scoring: {done:,} of {of:,} tokens  {done/passed:,.0f} tokens/s  {clock(passed*(of - done)/max(done, 1))} left")
+    return told
+
+def classical_lines(run, data, parts=None, learned=""):   # folder of a run that was scored, DataSet with a training part, parts, name of the data that it is of -> list of text
+    "The classical rows on the same text, and whether one of them beats the network."
+    from lmnb.serve import bound_of, evaluate_baselines, open_run, rankings, read_run, verdicts
+    tokenizer, lines = open_run(run).tokenizer if data.task == "lm" else None, []
+    for part, rows in evaluate_baselines(data, parts=parts, tokenizer=tokenizer, again=False, learned=learned).items():
+        if bound := bound_of(data, part): lines.append(bound)
+        lines += [f"{part}, {name}: " + ", ".join(f"{s.metric} {s.format()}" for s in scores) for name, scores in rows.items()]
+        found = [ranking for ranking in rankings([read_run(run)]) if ranking["part"] == part and ranking["data"] == data.name]
+        lines += [row["text"] for ranking in found for row in verdicts(ranking)]
+    return lines
 
 # %% ../nbs/54_cli.ipynb #c027
 @app.command()
@@ -407,11 +431,14 @@ def advise(data: Data,
     "Which architecture for this data and this time, what an imbalance costs, what limits the speed: by measuring."
     from dataclasses import replace
     from lmnb.advise import advise as measure
+    from lmnb.models.zoo import PRESETS
     from lmnb.serve import runs_dir
     progress, chosen = Progress(), [name.strip() for name in models.split(",")] if models else None
-    found = data_of(data, progress, task=task, columns=columns, dev=dev, test=test)
+    found = data_of(data, task=task, columns=columns, dev=dev, test=test)
     folder = Path(out or runs_dir()/f"{found.name}-advice")
     if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
+    if strange := [name for name in chosen or [] if name not in PRESETS]: raise UsageError(f"unknown model {strange[0]!r}: choose one of {', '.join(PRESETS)}")
+    for note in found.notes: progress.line(note)
     result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
     say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
 
@@ -439,37 +466,70 @@ def bench(model: Annotated[Optional[list[str]], typer.Option(help="a preset; giv
 
 # %% ../nbs/54_cli.ipynb #c028
 @app.command()
-def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="name or path of a data set")],
-             part: Annotated[Optional[str], typer.Option(help="part of the data set; default: all test parts")] = None, as_json: Json = False):
-    "Score a checkpoint; the scores are kept beside it."
-    from lmnb.serve import evaluate_run
-    for name, scores in evaluate_run(checkpoint, data, part).items():
-        if as_json: say(json.dumps({"part": name, "scores": [s.to_dict() for s in scores]}, ensure_ascii=False))
-        else:
-            for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
+def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="a file or folder of your own, which is scored as a whole; or the name of a data set")],
+             part: Annotated[Optional[str], typer.Option(help="one part, such as test; of your own file, as it was split for training")] = None,
+             columns: Columns = None, as_json: Json = False):
+    "Score a checkpoint on a whole file, or on the test parts of a data set; the scores are kept beside it."
+    from lmnb.collect import DATASETS, load_dataset, whole_set
+    from lmnb.serve import evaluate_run, open_run, resolve
+    progress, task = Progress(), open_run(checkpoint).config.task.name
+    named = data in DATASETS
+    found = load_dataset(data) if named else load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns)
+    if not as_json:
+        for note in found.notes: progress.line(note)
+    for name, scores in evaluate_run(checkpoint, found, part, on_step=scoring(progress)).items():
+        progress.clear()
+        if as_json: say(json.dumps({"part": name, "n": scores[0].n, "scores": [s.to_dict() for s in scores]}, ensure_ascii=False)); continue
+        say(f"{name}: n = {scores[0].n:,}")
+        for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
+    folder = resolve(checkpoint)
+    if not as_json and found.task == task and (folder/"checkpoints").is_dir():
+        for line in beside(folder, found, part): say(line)
+
+def beside(run, data, part=None):   # folder of a run, DataSet that it was scored on, part -> list of text
+    "What to know of a score: rows that the model has learned from, and the classical rows on the same text."
+    from dataclasses import replace
+    from lmnb.serve import test_parts, training_data
+    trained = training_data(run)
+    if not trained: return ["the classical rows are not shown: the data of the training cannot be read again as it was"]
+    if not data.facts.get("whole"): return classical_lines(run, trained, [part] if part else test_parts(trained)) if trained.name == data.name else []
+    name = data.facts["whole"]
+    key = lambda row: json.dumps({k: v for k, v in row.items() if k != "language"}, sort_keys=True)
+    rows, train = data.parts[name], trained.parts["train"]
+    seen = {key(row) for row in train} if isinstance(train, list) else set()        # ids on the disk are not looked through
+    both = sum(key(row) in seen for row in rows)
+    same = "; this is the file that it was trained on, so the score is no test: --part test scores the part that was held out"*(trained.name == data.name)
+    warned = [f"{both:,} of {len(rows):,} rows stand in the training part of the model too{same}"]*bool(both or same)
+    return warned + classical_lines(run, replace(data, parts=data.parts | {"train": train}), [name], trained.name)
 
 # %% ../nbs/54_cli.ipynb #c029
 @app.command()
 def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="runs; default: all")] = None, as_json: Json = False):
     "The same scores side by side, with the classical rows."
-    from lmnb.serve import compare_table, find_runs, read_run, resolve
+    from lmnb.serve import add_baselines, find_runs, rankings, read_run, resolve
     runs = [read_run(resolve(c)) for c in checkpoints] if checkpoints else find_runs()
     if not runs: raise InputError("there are no runs yet: make some with lmnb quickstart, or lmnb train")
+    for ranking in rankings(runs):
+        if all(row["architecture"] != "baseline" for row in ranking["rows"]): add_baselines(ranking)
     for line in comparison(runs, as_json): say(line)
     for run in runs:
         if not run.ok: say(f"{run.name}: {run.status}; mend it with: {run.mend}", err=True)
 
 # %% ../nbs/54_cli.ipynb #c030
 def comparison(runs, as_json=False):   # -> list of lines
-    "One table for each data set and part."
-    from lmnb.serve import compare_table
-    lines = []
-    for data in sorted({run.data for run in runs if run.ok}):
-        mine = [run for run in runs if run.ok and run.data == data]
-        for part in sorted({part for run in mine for part in run.scores}):
-            rows = compare_table(mine, part=part)
-            if as_json: lines += [json.dumps({"data": data, "part": part} | {k: v for k, v in row.items() if k not in ("path", "score")}, ensure_ascii=False) for row in rows]
-            elif rows: lines += ["", f"{data} · {part}: {rows[0]['metric']}"] + [table_line(row) for row in rows]
+    "One table for each test set: rows of different texts never stand in one ranking."
+    from lmnb.serve import rankings, verdicts
+    lines, found = [], rankings(runs)
+    twice = {(a["data"], a["part"], a["metric"]) for a in found if sum((b["data"], b["part"], b["metric"]) == (a["data"], a["part"], a["metric"]) for b in found) > 1}
+    for ranking in found:
+        data, part, which = ranking["data"], ranking["part"], {name: ranking[name] for name in ("data", "part", "hash")}
+        if as_json:
+            lines += [json.dumps(which | {k: v for k, v in row.items() if k not in ("path", "score", "items")}, ensure_ascii=False) for row in ranking["rows"]]
+            continue
+        text = f" · text {ranking['hash'][-8:]}"*((data, part, ranking["metric"]) in twice)
+        lines += ["", f"{data} · {part}: {ranking['metric']}, n = {ranking['n']:,}{text}"] + [table_line(row) for row in ranking["rows"]]
+        told = verdicts(ranking)
+        lines += [f"  {row['text']}" for row in told if row["mark"] != "wins"] or ([] if told else ["  no classical row is known for this text (lmnb evaluate shows them)"])
     return lines
 
 # %% ../nbs/54_cli.ipynb #c031

@@ -222,22 +222,23 @@ def _lives(owner):
         return False
 
 # %% ../nbs/00_core.ipynb #c023c
-def _held(path):
+def _held(path, name):
     "The lock file, open and held by this process; raises `UsageError` where another holds it."
     import psutil
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = open(path, "a+", encoding="utf-8", errors="replace")
     taken, owner = _take(file), _owner(file)
     if taken is False or taken is None and _lives(owner):
         file.close()
         who = "process {pid} on {host}, since {since}".format(**owner) if owner else "another process"
-        raise UsageError(f"{path.parent} is being written by {who}: wait until that has ended, or name another place")
+        raise UsageError(f"{name} is being written by {who}: wait until that has ended, or name another place")
     try:
         current = os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         current = False
     if not current:               # its last owner took the file away a moment ago
         file.close()
-        return _held(path)
+        return _held(path, name)
     file.truncate(0)
     me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     file.write(json.dumps(me | {"started": psutil.Process().create_time()}))
@@ -247,6 +248,8 @@ def _held(path):
 # %% ../nbs/00_core.ipynb #c023d
 @contextmanager
 def locked(folder,   # what one process shall write; made where it is missing
+           *,
+           name=None,# what the second writer is told that it is; default: the folder
            ):        # yields the folder as a Path
     "Hold a folder for one writer as long as the block lasts; raises `UsageError` where another does."
     # The second writer may be in this process too: take the lock once, where the writing begins, and
@@ -254,10 +257,9 @@ def locked(folder,   # what one process shall write; made where it is missing
     # taken over. Readers need none. A folder that was made here and stays empty goes again.
     folder = Path(folder)
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder/".lock"
     with naming(path):
-        file = _held(path)
+        file = _held(path, name or folder)
     try:
         yield folder
     finally:

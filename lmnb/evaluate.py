@@ -153,6 +153,7 @@ def _finite(value): return float(value) if value is not None and np.isfinite(val
 def _ends(value, low, high, n, unit):   # of a bootstrap -> (low, high, what else to say of them)
     "The interval; where all draws were the same, Wilson's, or none for a score that has no upper end."
     if low is None or value is None or not math.isclose(low, high, abs_tol=1e-9): return low, high, {}
+    if unit == "" and abs(value) == 1: return *(2*end - 1 for end in wilson((value + 1)/2, n)), {"interval": "wilson"}      # a correlation
     if unit not in ("%", "points"): return (low, high, {}) if n < 2 or unit == "" else (None, None, {})
     return *(100*end for end in wilson(min(max(round(value/100, 9), 0.0), 1.0), n)), {"interval": "wilson"}
 

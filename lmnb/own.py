@@ -450,6 +450,9 @@ def choose(keys,            # the columns that were found
     if not named:
         found, at = guess_columns(rows, task)
     elif task:
+        other = next((one for one in COLUMNS if one != "lm" and match(keys, one, others=False)), None)
+        if task == "lm" and other:
+            raise UsageError(f"{name} has the columns {','.join(keys)}, for {other}: a language model of one column needs --columns, such as --columns text={keys[0]}")
         found, at = task, match(keys, task, weak=True)
     else:
         found, at = next(((one, at) for one in COLUMNS if one != "lm" and (at := match(keys, one, others=False))), (None, None))

@@ -139,7 +139,7 @@ class LanguageModel(Task):
     def score_batches(self, stream, size=64):
         "Each token but the first once, in order of the rows: in windows, or with the state carried from piece to piece."
         if self.config.carry: yield from carried_pieces(stream); return
-        size = max(1, min(size, 2**27//(self.config.length*self.tokenizer.vocab_size)))      # half a gigabyte of logits at most
+        size = max(1, min(size, 2**25//(self.config.length*self.tokenizer.vocab_size)))      # 128 MB of logits at most
         yield from (Batch(*lm_batch(pair)) for pair in score_windows(stream, length=self.config.length, batch=size))
 
 def lm_batch(pair):   # (ids_BT, targets_BT) -> inputs, target
@@ -183,8 +183,9 @@ def loss(self:LanguageModel, model, batch, state=None):   # -> sum, count, right
         total, state = model(ids_BT, **context, target_BT=target_BT)
         found = total, batch.count, 0
     else:
-        logits_BTV, state = model(ids_BT, **context)
-        found = token_loss(logits_BTV, target_BT)
+        h_BTD, state = model.backbone(ids_BT, **context)
+        asked = target_BT != NOTHING             # no logits for padding: a row for each short document is mostly that
+        found = token_loss(model.logits(h_BTD[asked]), target_BT[asked])
     return *found, state if self.config.carry else None
 
 def draw_words(K:int,      # how many

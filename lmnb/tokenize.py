@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['SPECIALS', 'PAD', 'UNK', 'BOS', 'EOS', 'SEP', 'SYSTEM', 'USER', 'ASSISTANT', 'ROLES', 'CHINESE', 'WORD', 'SPACED',
-           'VISIBLE', 'HIDDEN', 'LETTERS', 'BYTES', 'TIES', 'KINDS', 'PROBE', 'FORM_BYTES', 'KNOWN_PATTERNS', 'ATOM',
-           'BRANCH', 'HARMLESS', 'PARTS', 'Id', 'Short', 'Sign', 'SECTIONS', 'NAMES', 'FOREIGN', 'BLOCK', 'BATCH',
-           'WINDOW', 'CUT', 'SPACED_CUT', 'FOREIGN_CUT', 'segmenter', 'word_spans', 'words', 'spaced_spans', 'letters',
-           'cut', 'Merger', 'merged', 'bpe_merges', 'bpe_tokens', 'wordpieces', 'viterbi', 'Tokenizer', 'sample_texts',
-           'place', 'sound', 'not_empty', 'train_tokenizer', 'table_engine', 'byte_engine', 'bpe_engine',
+           'VISIBLE', 'HIDDEN', 'LETTERS', 'BYTES', 'TIES', 'KINDS', 'PROBE', 'TWOS', 'ENDS', 'PAIRS', 'COUNTS',
+           'FORM_BYTES', 'KNOWN_PATTERNS', 'ATOM', 'BRANCH', 'HARMLESS', 'PARTS', 'Id', 'Short', 'Sign', 'Gap',
+           'SECTIONS', 'NAMES', 'FOREIGN', 'BLOCK', 'BATCH', 'WINDOW', 'CUT', 'SPACED_CUT', 'FOREIGN_CUT', 'segmenter',
+           'word_spans', 'words', 'spaced_spans', 'letters', 'cut', 'Merger', 'merged', 'bpe_merges', 'bpe_tokens',
+           'wordpieces', 'viterbi', 'Tokenizer', 'sample_texts', 'place', 'unit_class', 'marked', 'before', 'Joins',
+           'most', 'sound', 'not_empty', 'train_tokenizer', 'table_engine', 'byte_engine', 'bpe_engine',
            'bpe_tokenizer', 'with_specials', 'unigram_engine', 'wordpiece_engine', 'token_text', 'dictionary_hash',
-           'harmless', 'Strict', 'Pattern', 'Part', 'Added', 'Model', 'Ours', 'Form', 'read_form', 'load_tokenizer',
-           'engine_of', 'foreign_tokenizer', 'load_gpt2', 'plain_text', 'blocks', 'id_batches', 'block_batches',
-           'joined_ids', 'id_type', 'ShardWriter', 'file_entry', 'encode_shard', 'seal_shards', 'encode_corpus',
-           'write_shards', 'Shards', 'read_shards', 'mapped', 'tokenize_corpus', 'fertility']
+           'harmless', 'Strict', 'Pattern', 'Part', 'Added', 'Model', 'Joined', 'Ours', 'Form', 'read_form',
+           'load_tokenizer', 'engine_of', 'foreign_tokenizer', 'load_gpt2', 'plain_text', 'blocks', 'id_batches',
+           'block_batches', 'joined_ids', 'id_type', 'ShardWriter', 'file_entry', 'encode_shard', 'seal_shards',
+           'encode_corpus', 'write_shards', 'Shards', 'read_shards', 'mapped', 'tokenize_corpus', 'fertility']
 
 # %% ../nbs/13_tokenize.ipynb #c002
 import gzip, hashlib, heapq, json, math, os, re, shutil, tempfile, zlib
@@ -214,8 +215,9 @@ PROBE = "It's 3 cats,  two  spaces\n\tand 12,345.67: 猫坐在垫子上。Ünïc
 
 class Tokenizer:
     "Text to ids and back. `kind` is one of KINDS; make one with `Tokenizer.train`, `load_tokenizer` or `load_gpt2`."
-    def __init__(self, kind:str, engine, *, lowercase:bool=False, spaced:bool=False, roles=ROLES, foreign:bool=False):
+    def __init__(self, kind:str, engine, *, lowercase:bool=False, spaced:bool=False, roles=ROLES, foreign:bool=False, joins=None):
         self.foreign = foreign      # an engine that was made elsewhere: it cuts and joins by itself
+        self.joins = joins          # of words: how they were written, see `Joins`; None in files of before
         self.kind, self.engine, self.lowercase, self.spaced, self.roles = kind, engine, lowercase, spaced, dict(roles)
 
     @cached_property
@@ -251,6 +253,11 @@ class Tokenizer:
     @cached_property
     def units(self): return {unit: i for unit, i in self.engine.get_vocab().items() if unit not in self.controls}
 
+    @cached_property
+    def rules(self):   # with joins -> gap of a pair, gap of two classes, form of a unit, classes before a capital letter
+        gaps = ({(left, right): gap for left, right, gap in self.joins[name]} for name in ("pairs", "classes"))
+        return *gaps, self.joins["forms"], {*self.joins["starts"]}
+
     def __repr__(self): return f"Tokenizer({self.kind}, {self.vocab_size:,} tokens)"
 
 # %% ../nbs/13_tokenize.ipynb #c033
@@ -280,6 +287,87 @@ def place(text:str,   # a document
     "Where a document falls between 0 and 1: a hash, so the same in every run and every process."
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(digest, "big")/2**64
+
+# %% ../nbs/13_tokenize.ipynb #j002
+TWOS = frozenset('"*`#')                # signs that open and close alike
+ENDS = frozenset([*".!?:。！？：\n^", '"<'])   # behind these a capital letter says nothing about its word
+PAIRS = 20_000                          # joins that a tokenizer keeps, the most frequent first
+COUNTS = 1 << 20                        # entries of a count; above, what was seen once is forgotten
+
+def unit_class(unit:str):   # -> "a" letters, "0" digits, "中" Chinese, or the sign itself
+    "What a unit is to its neighbours."
+    return "中" if CHINESE.match(unit) else "0" if unit.isdecimal() else "a" if unit[:1].isalnum() or unit == "<unk>" else unit
+
+def marked(units):   # list of str -> list of (unit and side, class and side)
+    "Units with the side of those that come in twos: < opens, > closes."
+    sides, found = Counter(), []
+    for unit in units:
+        side = ""
+        if unit in TWOS:
+            side = "<>"[sides[unit] % 2]
+            sides[unit] += 1
+        found.append((unit + side, unit_class(unit) + side))
+    return found
+
+def before(gap:str,        # what stands between two units
+           kind:str="^",   # class of the one before; ^: none
+           ):              # -> class of what a word follows
+    "A new line counts more than the unit before it."
+    return "\n" if "\n" in gap else kind
+
+# %% ../nbs/13_tokenize.ipynb #j003
+class Joins:
+    "How the units of texts were written, counted while a table of words is learned."
+    def __init__(self):
+        self.pairs, self.classes, self.forms, self.starts = Counter(), Counter(), Counter(), Counter()
+
+    def read(self, text:str):   # -> its units in lower case
+        "Count a text."
+        spans = word_spans(text)
+        shown = [text[a:b] for a, b in spans]
+        units = [unit.lower() for unit in shown]
+        names = marked(units)
+        gaps = [""] + [text[end:start] for (_, end), (start, _) in zip(spans, spans[1:])]
+        for number, ((unit, kind), gap) in enumerate(zip(names, gaps)):
+            last, above = names[number - 1] if number else ("", "^")
+            if number:
+                self.classes[above, kind, gap[:8]] += 1
+                if not above == kind == "a" and not (above == kind == "中" and not gap): self.pairs[last, unit, gap[:8]] += 1
+            if kind == "a" and shown[number].lower() != shown[number].upper():
+                behind = before(gap, above)
+                if behind in ENDS: self.starts[behind, shown[number][:1].isupper()] += 1
+                if behind not in ENDS or shown[number][1:] != unit[1:]: self.forms[unit, shown[number]] += 1
+        self.prune()
+        return units
+
+    def prune(self):
+        "Forget the rarest where there are too many to remember."
+        for name in ("pairs", "forms", "classes"):
+            if len(getattr(self, name)) > COUNTS: setattr(self, name, Counter({key: n for key, n in getattr(self, name).items() if n > 1}))
+
+# %% ../nbs/13_tokenize.ipynb #j004
+def most(counts):   # Counter of (*key, value) -> {key: its most frequent value}
+    "The majority of each key; of equals the first in alphabetical order."
+    found = {}
+    for *key, value, n in sorted(((*key, n) for key, n in counts.items()), key=lambda row: (-row[-1], row[:-1])): found.setdefault(tuple(key), value)
+    return found
+
+@patch
+def kept(self:Joins,
+         vocab,   # units that have an id
+         ):       # -> dict of plain data: classes, pairs, forms, starts
+    "What decoding needs: the majority of each class, and what differs from it."
+    classes, totals, often = most(self.classes), Counter(), Counter()
+    for (*key, _), n in self.classes.items(): often[tuple(key)] += n
+    for (left, right, _), n in self.pairs.items(): totals[left, right] += n
+    bare = lambda name: name[:-1] if len(name) == 2 and name[0] in TWOS else name
+    kind = lambda name: unit_class(bare(name)) + name[len(bare(name)):]
+    pairs = {key: gap for key, gap in most(self.pairs).items() if classes.get((kind(key[0]), kind(key[1]))) != gap and {bare(key[0]), bare(key[1])} <= vocab}
+    pairs = dict(sorted(pairs.items(), key=lambda row: (-totals[row[0]], row[0]))[:PAIRS])
+    forms = {unit: form for (unit,), form in most(self.forms).items() if form != unit and unit in vocab}
+    starts = sorted(name for (name,), upper in most(self.starts).items() if upper)
+    classes = {key: classes[key] for key in sorted(classes, key=lambda key: (-often[key], key))[:PAIRS]}
+    return {"classes": [[*key, gap] for key, gap in sorted(classes.items())], "pairs": [[*key, gap] for key, gap in sorted(pairs.items())], "forms": dict(sorted(forms.items())), "starts": starts}
 
 # %% ../nbs/13_tokenize.ipynb #c036
 def sound(text:str):   # -> str that UTF-8 can hold
@@ -313,9 +401,11 @@ def train_tokenizer(kind:str,      # char | word | bpe | wordpiece | unigram
     if kind == "wordpiece": return Tokenizer(kind, wordpiece_engine(texts, vocab_size))
     if kind == "bpe" and ties == "lowest": return Tokenizer(kind, bpe_engine(texts, vocab_size))
     if kind == "bpe": return bpe_tokenizer([pair for pair, _ in bpe_merges(texts, vocab_size - 264, ties=ties)])
-    units = (lambda text: [text[a:b] for a, b in spaced_spans(text)]) if spaced else words
-    counts = Counter(chain.from_iterable(texts if kind == "char" else map(units, texts)))
-    return Tokenizer(kind, table_engine(kind, counts, vocab_size, min_count), lowercase=kind == "word" and not spaced, spaced=spaced)
+    if kind == "char": return Tokenizer(kind, table_engine(kind, Counter(chain.from_iterable(texts)), vocab_size, min_count))
+    joins = Joins()
+    units = (lambda text: [text[a:b] for a, b in spaced_spans(text)]) if spaced else joins.read
+    engine = table_engine(kind, Counter(chain.from_iterable(map(units, texts))), vocab_size, min_count)
+    return Tokenizer(kind, engine, lowercase=not spaced, spaced=spaced, joins=None if spaced else joins.kept(engine.get_vocab().keys()))
 
 Tokenizer.train = staticmethod(train_tokenizer)
 
@@ -493,10 +583,27 @@ def decode(self:Tokenizer,
     if self.in_bytes: return self.engine.decode([i for i in ids if i != unknown], skip_special_tokens=False)
     units = [self.engine.id_to_token(i) or "<unk>" for i in ids]
     if self.kind == "char": return "".join("�" if unit == "<unk>" else unit for unit in units)
+    if self.joins: return self.written(units)
     text = " ".join(units)
     if self.kind == "wordpiece": text = text.replace(" ##", "")
     text = re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=\S)|(?<=\S) (?=[\u3000-\u9fff\uff00-\uffef])", "", text)
     return re.sub(r" (?=[,.;:!?%)\]}])|(?<=[(\[{]) ", "", text)
+
+@patch
+def written(self:Tokenizer,
+            units,   # words of the table
+            ):       # -> str
+    "Words as they were mostly written in the texts that the table was learned from."
+    pairs, classes, forms, starts = self.rules
+    text, last = "", ("", "^")
+    for name in marked(units):
+        kinds = last[1], name[1]
+        gap = "" if not text else pairs.get((last[0], name[0]), classes.get(kinds, "" if "中" in kinds else " "))
+        unit = name[0].rstrip("<>") if name[0][:1] in TWOS else name[0]
+        form = forms.get(unit, unit)
+        text += gap + (form[:1].upper() + form[1:] if before(gap, last[1]) in starts else form)
+        last = name
+    return text
 
 # %% ../nbs/13_tokenize.ipynb #c055
 def token_text(token:str,   # in GPT-2's letters
@@ -533,6 +640,7 @@ def to_dict(self:Tokenizer):   # -> dict for `tokenizer.json`
     if self.foreign: return json.loads(self.engine.to_str()) | {"lmnb": {"kind": self.kind, "foreign": True, "roles": self.roles}}
     if self.kind == "word": ours |= {"segmenter": "jieba", "dictionary": dictionary_hash()}
     if self.spaced: ours = {"kind": self.kind, "lowercase": False, "spaced": True}
+    if self.joins: ours |= {"joins": self.joins}
     if self.roles != ROLES: ours |= {"roles": self.roles}
     return json.loads(self.engine.to_str()) | {"lmnb": ours}
 
@@ -635,6 +743,16 @@ class Model(Strict):
     byte_fallback: bool | None = None
     ignore_merges: bool | None = None
 
+# %% ../nbs/13_tokenize.ipynb #f005j
+Gap = Annotated[str, Field(max_length=8)]
+
+class Joined(Strict):
+    "How words were written, as `Joins.kept` gives it."
+    classes: Annotated[list[tuple[str, str, Gap]], Field(max_length=PAIRS)]
+    pairs: Annotated[list[tuple[str, str, Gap]], Field(max_length=PAIRS)]
+    forms: dict[str, str]
+    starts: Annotated[list[Short], Field(max_length=20)]
+
 # %% ../nbs/13_tokenize.ipynb #f005b
 class Ours(Strict):
     "The section `lmnb`."
@@ -644,6 +762,7 @@ class Ours(Strict):
     foreign: bool = False
     segmenter: Literal["jieba"] | None = None
     dictionary: Short | None = None
+    joins: Joined | None = None
     roles: Annotated[dict[Annotated[str, Field(max_length=200)], Id], Field(max_length=10_000)] = ROLES
 
 # %% ../nbs/13_tokenize.ipynb #f006
@@ -691,7 +810,7 @@ def read_form(path):   # tokenizer.json -> its content, and what lmnb wrote besi
         content = read_json(path)
         if not isinstance(content, dict): raise ValueError("it is no object")
         ours = content.pop("lmnb", None)
-        if ours is not None: ours = Ours.model_validate_json(json.dumps(ours)).model_dump(exclude_none=True)
+        if ours is not None: ours = Ours.model_validate_json(json.dumps(ours)).model_dump(mode="json", exclude_none=True)
         if made_here := ours is not None and not ours["foreign"]:
             if used := [name for name in SECTIONS if content.get(name)]: raise ValueError(f"{used[0]} is set, which lmnb never does")
         content |= dict.fromkeys(SECTIONS)
@@ -714,7 +833,7 @@ def load_tokenizer(folder,   # folder with a tokenizer.json
     if "<eos>" not in ours["roles"]: raise CorruptError(f"{path} is not a tokenizer of lmnb: it has no <eos>")
     if ours["kind"] == "word" and not ours["spaced"] and ours.get("dictionary") != dictionary_hash():
         raise CorruptError(f"{path} was made with another dictionary of jieba: install the version it names")
-    return Tokenizer(ours["kind"], engine, lowercase=ours["lowercase"], spaced=ours["spaced"], roles=ours["roles"])
+    return Tokenizer(ours["kind"], engine, lowercase=ours["lowercase"], spaced=ours["spaced"], roles=ours["roles"], joins=ours.get("joins"))
 
 # %% ../nbs/13_tokenize.ipynb #c061b
 def engine_of(content,   # of a checked tokenizer.json

@@ -941,6 +941,8 @@ def fit(folder,              # where the run shall stand
     with run_lock(folder, resume=resume):
         model_changes = (model_changes or {}) | (rows_of_pairs(folder) if resume else {})
         config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes, **changes)
+        for note in data.notes if on_note and os.environ.get("RANK", "0") == "0" else ():
+            on_note(note)
         return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note)
 
 # %% ../nbs/32_train.ipynb #c043p

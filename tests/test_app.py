@@ -202,7 +202,7 @@ def test_importing_the_dashboard_does_nothing(root):
 
 # -- the data page -------------------------------------------------------------------------------------------------------
 
-LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "The library opens at nine and  closes at six.\nOn Sundays <script>alert(1)</script> it stays closed.",
+LETTERS = {"a.txt": "The library opens at nine and closes at six.\r\nOn Sundays <script>alert(1)</script> it stays closed. ", "b.txt": "The ｌibrary opens at nine and  closes at six.\nOn Sundays <script>alert(1)</script> it stays closed.",
            "c.txt": "图书馆九点开门，六点关门。星期天不开放，请大家注意。", "d.txt": "-- 7 --", "e.pdf": "%PDF-1.7 cut off"}
 data_views = pytest.mark.parametrize("view", ["report", "fate", "twins", "pieces", "upload"])
 
@@ -264,7 +264,7 @@ def test_the_fate_of_a_document_shows_what_changed(with_corpus, lang, verdict):
 
 def test_duplicates_stand_side_by_side(with_corpus):
     app = open_page("data", view="twins")
-    assert "stayed: " in shown_html(app) and "the same letters and digits" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
+    assert "stayed: " in shown_html(app) and "the same text but for spaces and width" in shown_html(app) and "text-decoration:line-through" in shown_html(app)
 
 
 @pytest.mark.parametrize("view", ["report", "fate", "twins", "upload"])      # pieces needs no corpus

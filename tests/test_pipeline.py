@@ -445,3 +445,163 @@ def test_a_manifest_cannot_run_anything(undisturbed, tmp_path):
     id = next(iter(search(tmp_path/"theirs", "word7"))).id
     with pytest.raises(InputError, match="another program"): fate(tmp_path/"theirs", id)
     assert not (tmp_path/"made").exists()
+
+# -- a folder is data ------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def stage(source, tmp_path):
+    "A finished stage of three shards."
+    run_pipeline(source, [CLEAN], tmp_path/"stage", shard_bytes=60_000)
+    return tmp_path/"stage"
+
+
+def test_every_flip_is_caught(stage, tmp_path):
+    from lmnb.collect import load_dataset
+    dice, caught = random.Random(0), 0
+    files = [path for path in sorted(stage.iterdir()) if path.is_file() and path.name != "manifest.json" and path.stat().st_size]
+    for turn in range(30):
+        path = files[turn % len(files)]
+        data = bytearray(path.read_bytes())
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        whole = path.read_bytes()
+        path.write_bytes(data)
+        with pytest.raises(CorruptError, match="is not what was written"): run_pipeline(stage, [], tmp_path/"next")
+        if turn % 10 == 0:
+            with pytest.raises(CorruptError, match="is not what was written"): load_dataset(stage)
+        path.write_bytes(whole)
+        caught += 1
+    assert caught == 30 and not (tmp_path/"next").exists()
+    assert run_pipeline(stage, [], tmp_path/"next")["documents"] == read_json(stage/"report.json")["documents"]
+
+
+def test_a_flip_in_the_manifest_is_caught_or_changes_nothing(stage, tmp_path):
+    good, dice = (stage/"manifest.json").read_bytes(), random.Random(1)
+    right = files_of(run_pipeline(stage, [], tmp_path/"right") and tmp_path/"right")
+    for turn in range(40):
+        data = bytearray(good)
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        (stage/"manifest.json").write_bytes(data)
+        shutil.rmtree(tmp_path/"next", ignore_errors=True)
+        try: run_pipeline(stage, [], tmp_path/"next")
+        except (CorruptError, InputError): continue
+        assert {name: value for name, value in files_of(tmp_path/"next").items() if name != "manifest.json"} == {name: value for name, value in right.items() if name != "manifest.json"}
+
+
+def changed(folder, edit):
+    "A copy of a manifest that somebody has written to."
+    manifest = read_json(folder/"manifest.json")
+    edit(manifest)
+    (folder/"manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", ["documents-/../../secret.jsonl", "../secret.jsonl", "/etc/hosts", "documents-00000.jsonl/../../secret.jsonl", "documents-00000.jsonl\0", "manifest.json"])
+def test_a_manifest_names_only_files_of_its_folder(stage, tmp_path, name):
+    secret = tmp_path/"secret.jsonl"
+    secret.write_text('{"id": "x", "text": "a secret text of some words", "source": "s", "kind": "text", "meta": {}}\n')
+    def edit(manifest): manifest["files"] = {name: {"sha256": hashlib.sha256(secret.read_bytes()).hexdigest(), "bytes": secret.stat().st_size}}; manifest["shards"] = manifest["shards"][:1]
+    changed(stage, edit)
+    for use in (lambda: run_pipeline(stage, [], tmp_path/"next"), lambda: search(stage, "secret"), lambda: fate(stage, "x"), lambda: documents_of_folder(stage)):
+        with pytest.raises(CorruptError): use()
+
+
+def documents_of_folder(folder):
+    from lmnb.collect import load_dataset
+    return load_dataset(folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(stage, tmp_path):
+    first = stage/"documents-00000.jsonl"
+    shutil.copy(first, tmp_path/"elsewhere.jsonl")
+    first.unlink(); first.symlink_to(tmp_path/"elsewhere.jsonl")
+    with pytest.raises(CorruptError, match="a link out of its folder"): run_pipeline(stage, [], tmp_path/"next")
+
+
+FETCHING = [{"form": "source", "name": "http://127.0.0.1:{port}/inner", "bytes": 0, "web": {"allow_private": True}}, {"form": "source", "name": "HTTP://127.0.0.1:{port}/inner", "bytes": 0},
+            {"form": "source", "name": "hf:inner/set", "bytes": 0}, {"form": "files", "files": ["{secret}"], "bytes": 9}, {"form": "documents", "file": "{secret}", "start": 0, "end": 99, "bytes": 99},
+            {"form": "documents", "file": "../../../secret.jsonl", "start": 0, "end": 99, "bytes": 99}, {"form": "stdin", "file": "{secret}", "bytes": 9}, {"form": "files"}, {}, {"form": "documents"}]
+
+
+@pytest.mark.parametrize("piece", FETCHING, ids=str)
+def test_a_manifest_fetches_nothing_and_reads_nothing_outside(stage, tmp_path, monkeypatch, piece):
+    import http.server, threading
+    asked = []
+    class Inner(http.server.BaseHTTPRequestHandler):
+        def do_GET(self): asked.append(self.path); self.send_response(200); self.end_headers(); self.wfile.write(b"an inner secret")
+        def log_message(self, *_): pass
+    server = http.server.HTTPServer(("127.0.0.1", 0), Inner)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    secret = tmp_path/"secret.jsonl"
+    secret.write_text("an inner secret")
+    piece = json.loads(json.dumps(piece).replace("{port}", str(server.server_port)).replace("{secret}", secret.as_posix()))
+    opened, plain = [], open
+    monkeypatch.setattr("builtins.open", lambda file, *rest, **more: (opened.append(str(file)), plain(file, *rest, **more))[1])
+    def edit(manifest):
+        for shard in manifest["shards"]: shard.update(piece=piece, hash=None)
+    changed(stage, edit)
+    id = search(stage, "word7")[0].id
+    with pytest.raises((InputError, CorruptError)) as error: fate(stage, id)
+    server.shutdown(); server.server_close()
+    assert "\n" not in str(error.value) and not asked and not any("secret" in name for name in opened)
+
+
+@pytest.mark.parametrize("spec", [["lmnb.clean:steps_of", {"rules": [{"step": "decontaminate", "sources": ["http://127.0.0.1:9/x"]}]}], ["lmnb.clean:steps_of", {"rules": [{"step": "quality", "model": "/etc/hosts"}]}],
+                                  ["lmnb.clean:step_of", {"spec": {"step": "decontaminate", "sources": ["/etc/hosts"]}}], ["lmnb.collect:read", {"source": "/etc/hosts"}], ["lmnb.pipeline:run_pipeline", {}]])
+def test_a_manifest_names_no_step_that_reads(stage, monkeypatch, spec):
+    monkeypatch.setattr("lmnb.clean.held_out_texts", None)
+    monkeypatch.setattr("lmnb.clean.load_quality", None)
+    changed(stage, lambda manifest: manifest["steps"].append(spec))
+    with pytest.raises(InputError, match="cannot be shown"): fate(stage, search(stage, "word7")[0].id)
+
+
+def test_a_stage_beside_it_is_followed_from_elsewhere(source, tmp_path, monkeypatch):
+    run_pipeline(source, [], tmp_path/"a/collected", shard_bytes=60_000)
+    run_pipeline(tmp_path/"a/collected", [CLEAN], tmp_path/"a/clean")
+    shutil.copytree(tmp_path/"a", tmp_path/"moved")
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path/"another"))
+    id = search(tmp_path/"moved/clean", "café")[0].id
+    assert [row["stage"] for row in fate(tmp_path/"moved/clean", id)][:2] == ["collected", "clean"]
+
+
+# -- ids that cannot be used, or have been used ------------------------------------------------------------------------
+
+def rows(*pairs): return "".join(json.dumps({"id": id, "text": text, "source": "data.txt", "kind": "text", "meta": {}}) + "\n" for id, text in pairs)
+
+
+def test_two_folders_may_hold_a_file_of_one_name(tmp_path):
+    cases = Path(__file__).parent/"cases"/"28-same-ids"
+    for form in ("jsonl", "folder", "both"):
+        sources = [cases/"a.jsonl", cases/"b.jsonl"]
+        if form == "folder":
+            for name in ("d1", "d2"): shutil.copytree(cases/name, tmp_path/name/"in")
+            sources = [run_pipeline(".", [], tmp_path/name/"out") and tmp_path/name/"out" for name in ("d1", "d2") if not os.chdir(tmp_path/name/"in")]
+        if form == "both": sources += [cases/"a.jsonl"]
+        report = run_pipeline(sources, [EXACT, NEAR], tmp_path/form)
+        assert report["documents"] == 2 and report["removed"] == 0
+        found = search(tmp_path/form)
+        assert len({doc.id for doc in found}) == 2 and sum("was" in doc.meta for doc in found) == 1
+        for doc in found: assert fate(tmp_path/form, doc.id)[-1]["after"] == doc.text
+        tokenize_pipeline(tmp_path/form, tmp_path/f"{form}-ids", vocab_size=300)
+
+
+def test_files_put_together_and_copies_count_every_document(tmp_path):
+    (tmp_path/"ab.jsonl").write_text(rows(("1", "one text of some words"), ("2", "another good text here"), ("1", "a third text, with id one"), ("1", "one text of some words")))
+    shutil.copy(tmp_path/"ab.jsonl", tmp_path/"copy.jsonl")
+    report = run_pipeline(tmp_path/"ab.jsonl", [EXACT, NEAR], tmp_path/"one", shard_bytes=100)
+    assert (report["documents"], report["removed"]) == (3, 1) and report["steps"][0]["entered"] == 4
+    report = run_pipeline([tmp_path/"ab.jsonl", tmp_path/"copy.jsonl"], [EXACT, NEAR], tmp_path/"two", workers=2, shard_bytes=100)
+    assert (report["documents"], report["removed"]) == (3, 5) and report["steps"][0]["entered"] == 8
+
+
+@pytest.mark.parametrize("id", ["a\nb", "a\rb", "a\u2028b", "", 5, None, ["x"]])
+def test_an_id_that_is_no_line_is_put_aside(tmp_path, id):
+    (tmp_path/"docs.jsonl").write_text(rows(("good", "one text of some words"), (id, "another good text here"), ("fine", "a third text with its words")))
+    for specs, name in (([], "a"), ([CLEAN], "b"), ([EXACT, NEAR], "c")):
+        report = run_pipeline(tmp_path/"docs.jsonl", specs, tmp_path/name)
+        assert report["documents"] == 2 and report["steps"][0]["quarantined"] == 1 and "is not one line of text" in next(iter(report["steps"][0]["reasons"]))
+    report = tokenize_pipeline(tmp_path/"docs.jsonl", tmp_path/"ids", vocab_size=300)
+    assert report["documents"] == 2 and report["steps"][0]["quarantined"] == 1
+
+
+def test_lines_of_others_that_begin_with_an_id_are_read(tmp_path):
+    (tmp_path/"theirs.jsonl").write_text('{"id": "7", "text": "some good text of several words", "label": "x"}\n{"id": "8", "text": "another good text of several words", "label": "y"}\n')
+    assert run_pipeline(tmp_path/"theirs.jsonl", [], tmp_path/"out")["documents"] == 2

@@ -108,3 +108,17 @@ def test_learning_by_heart_ends_a_run(tmp_path):
     rows = read_metrics(run)
     assert rows[-1]["step"] < 400 and "patience" in notes[-1]
     assert rows[-1]["dev_loss"] >= 1.5*min(row["dev_loss"] for row in rows)
+
+
+def test_short_documents_that_stand_alone_make_no_logits_for_padding():
+    "Scoring reads a row for each document; only what is asked for reaches the output matrix."
+    from lmnb.task import LanguageModel
+    config, tokenizer = lm("lstm-tiny")
+    task = LanguageModel(config.task.model_copy(update={"isolate": True}), tokenizer)
+    model, stream = build_model(config.model), torch.randint(8, config.model.vocab_size, (16*40 + 1,), generator=torch.Generator().manual_seed(0))
+    stream[3::4] = tokenizer.eos
+    stream[100:160] = 9
+    asked, logits = [], model.logits
+    model.logits = lambda h, *rest: asked.append(h.shape[:-1].numel()) or logits(h, *rest)
+    task.score(model, stream)
+    assert sum(asked) == len(stream) - 1

@@ -310,3 +310,22 @@ def test_real_speech(public_data):
     assert "language_from" not in meta and all(0 <= start < end <= meta["seconds"] + 0.01 for start, end, *_ in meta["segments"])
     [(text, meta)] = read_speech((folder/"aishell-BAC009S0724W0121.wav").read_bytes())
     assert meta["fate"] == "quarantined" and "another language" in meta["reason"] and meta["language_from"].startswith("assumed")
+
+
+@pytest.mark.parametrize("width, height", [(1, 50_000_000), (50_000_000, 1), (7, 7_000_000), (900, 60_000), (60_000, 900), (7_746, 7_746)])
+def test_a_strip_is_refused_before_it_is_decoded(width, height, monkeypatch):
+    from PIL import Image
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
+    rows = zlib.compressobj(1)
+    chunk = lambda name, body: struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(b"IDAT", rows.compress(b"\0" * 999) + rows.flush()) + chunk(b"IEND", b"")
+    (_, _, page), = pages_of(png)
+    assert isinstance(page, CorruptError) and ("strip" in str(page) or "60,000,000" in str(page))
+
+
+def test_a_line_of_text_is_no_strip():
+    from PIL import Image
+    for size in ((2000, 48), (3000, 20), (48, 2000), (900, 20_000)):
+        box = io.BytesIO()
+        Image.new("L", size, 255).save(box, "PNG")
+        assert next(pages_of(box.getvalue()))[2].shape == (size[1], size[0], 3)

@@ -129,7 +129,7 @@ def plain_losses(checkpoint, stream):
     with torch.no_grad():
         for batch in task.score_batches(stream):
             ids, target, context = batch.inputs["ids_BT"], batch.target, {"state": None if batch.fresh else state}
-            if task.config.isolate: ids, target, context = alone(ids, target)
+            if task.config.isolate: ids, target, context = alone(ids, target, checkpoint.tokenizer.eos)
             logits, state = checkpoint.model(ids, **context)
             loss = cross_entropy(logits.mT.float(), target, ignore_index=NOTHING, reduction="none")
             found.append((loss, target))
@@ -204,3 +204,110 @@ def test_memory_of_scoring_does_not_grow_with_the_text(model, tmp_path):
     peaks = [int(subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), root, model, size], capture_output=True, text=True, check=True).stdout)
              for size in ("1", "4")]
     assert peaks[1] - peaks[0] < 60_000, peaks                    # kilobytes
+
+
+# ---- whole files, rankings, classical rows
+
+def reviews(path, n, seed, words=("lovely", "awful")):
+    "A table in which one word says the label."
+    import random
+    dice = random.Random(seed)
+    rows = [f"the {dice.choice(['room', 'film', 'soup', 'trip'])} {seed}-{i} was {words[i % 2]},{'good' if i % 2 == 0 else 'bad'}" for i in range(n)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def trained(fresh_home, tmp_path):
+    "A run on a reader's own table, scored, with its classical rows; and a second table."
+    from lmnb.serve import evaluate_baselines, evaluate_run, runs_dir
+    from lmnb.train import fit
+    data = load_dataset(str(reviews(tmp_path / "a.csv", 80, 1)))
+    run = fit(runs_dir() / data.name / "bag", task="classify", model="bag-tiny", data=data, steps=4)
+    evaluate_run(run, data)
+    evaluate_baselines(data)
+    return run, data, reviews(tmp_path / "b.csv", 37, 2)
+
+
+def test_a_file_is_scored_whole_under_its_own_name(trained):
+    from lmnb.serve import evaluate_run, read_scores
+    run, data, other = trained
+    before = read_scores(run)[0]["test"]
+    found = evaluate_run(run, str(other))
+    assert list(found) == ["b.csv"] and found["b.csv"][0].n == 37
+    assert read_scores(run)[0]["test"] == before                                   # the run's own score is what it was
+    assert evaluate_run(run, str(other.with_name("a.csv")))["a.csv"][0].n == 80
+    assert evaluate_run(run, str(other.with_name("a.csv")), "test")["test"] == before
+
+
+def test_another_data_set_never_takes_the_place_of_the_own_test_part(trained):
+    from dataclasses import replace
+    from lmnb.serve import evaluate_run, read_scores
+    run, data, _ = trained
+    before = read_scores(run)[0]["test"]
+    evaluate_run(run, replace(data, name="elsewhere", parts={"test": data.parts["train"]}))
+    scores, facts = read_scores(run)
+    assert scores["test"] == before and scores["elsewhere-test"][0].n == len(data.parts["train"]) and facts["data"]["elsewhere-test"] == "elsewhere"
+
+
+def test_rows_of_different_texts_never_stand_in_one_ranking(trained):
+    from lmnb.evaluate import Score
+    from lmnb.serve import compare_table, find_runs, rankings, read_run, runs_dir, write_scores
+    import shutil
+    run, data, _ = trained
+    easy = runs_dir() / data.name / "easy"
+    shutil.copytree(run, easy)
+    write_scores(easy, "test", [Score("accuracy", 99.9, 99.0, 100.0, 3, "%")], data=data.name, hash="0" * 64)
+    found = rankings(find_runs())
+    assert len(found) == 2 and all(len({row["name"] for row in ranking["rows"] if row["architecture"] != "baseline"}) == 1 for ranking in found)
+    assert all(len({row["n"] for row in ranking["rows"]}) == 1 for ranking in found)
+    assert len({row["n"] for row in compare_table(find_runs())}) == 1
+    own = next(ranking for ranking in found if ranking["hash"] != "0" * 64)
+    assert {"linear", "majority"} <= {row["name"] for row in own["rows"]}
+    write_scores(easy, "test", [Score("accuracy", 99.9, 99.0, 100.0, 3, "%")], data=data.name)      # a score without a hash stands alone
+    assert len(rankings([read_run(run), read_run(easy)])) == 2
+
+
+def test_a_network_that_loses_is_told_so():
+    from lmnb.evaluate import Score
+    from lmnb.serve import marked, verdicts
+    row = lambda name, value, kind: {"name": name, "architecture": kind, "score": Score("accuracy", value, value - 3, value + 3, 500, "%")}
+    said = lambda network: verdicts({"part": "test", "rows": marked([row("x/lstm", network, "lstm"), row("linear", 80, "baseline"), row("majority", 50, "baseline")], "test")})
+    assert [said(value)[0]["mark"] for value in (70, 79, 81, 90)] == ["loses", "tie", "tie", "wins"]
+    assert said(70)[0]["text"].startswith("lstm loses to the classical row linear, outside the interval")
+    lower = lambda name, value, kind: {"name": name, "architecture": kind, "score": Score("bits_per_byte", value, value - .1, value + .1, 500, "bits/byte")}
+    rows = marked([lower("x/lstm", 3.0, "lstm"), lower("5-gram", 2.0, "baseline")], "test")
+    assert verdicts({"part": "test", "rows": rows})[0]["mark"] == "loses"
+
+
+def test_names_of_files_as_parts(tmp_path):
+    from lmnb.collect import part_name
+    from lmnb.serve import items_path
+    (tmp_path / "letters").mkdir()
+    assert part_name([tmp_path / "a.csv"]) == "a.csv" and part_name([tmp_path / "test"]) == "./test"
+    assert part_name([tmp_path / "letters"]) == "letters/" and part_name([tmp_path / "a.en", tmp_path / "a.zh"]) == "a.en +1"
+    for part in ("../../x", "a/b", "./test", "x" * 500, "语言.csv", "a b", ""):
+        assert items_path(tmp_path, part).parent == tmp_path and len(items_path(tmp_path, part).name) < 100
+
+
+def test_classical_methods_learn_from_a_bounded_number_of_rows(monkeypatch):
+    import lmnb.baseline as baseline
+    rows = [{"text": "x" * 1000, "label": "a"}] * 5000
+    some, said = baseline.learnable(rows)
+    assert len(some) == 1998 and "1,998 of 5,000" in said
+    assert len(baseline.learnable([{"text": "a"}] * 9000, 100_000)[0]) == 500 and baseline.learnable(rows[:10]) == (rows[:10], "")
+    monkeypatch.setattr(baseline, "COEFFICIENTS", 20)
+    texts, labels = [f"word{i % 7} other{i} thing" for i in range(60)], [str(i % 4) for i in range(60)]
+    model = LinearTextOf(baseline, texts, labels)
+    assert model.machine.coef_.size <= 24
+
+
+def LinearTextOf(module, texts, labels): return module.LinearText().fit(texts, labels)
+
+
+@pytest.mark.parametrize("kind, labels", [("one label", ["a"] * 6), ("too many", [str(i) for i in range(1200)])])
+def test_a_classifier_without_a_linear_row_still_has_a_floor(kind, labels):
+    from lmnb.apps import classify
+    from lmnb.collect import DataSet
+    rows = [{"text": f"text {i}", "label": label, "language": "en"} for i, label in enumerate(labels)]
+    assert list(classify.baseline(DataSet("own-1", "classify", ("en",), "your own", {"train": rows, "test": rows[:5]}))) == ["majority"]

@@ -382,3 +382,47 @@ def test_wikitext_has_the_tokens_that_others_count(public_data):
     tokenizer = Tokenizer.train("word", [text("train")], vocab_size=40_000, spaced=True)
     assert tokenizer.vocab_size == 33_278 + 7                                # <unk> is one of the eight specials; its <eos> is our end of a line
     assert len(tokenizer.encode(text("test"))) == 245_569
+
+
+# -- files of before, and words that are written as they were -----------------------------------------------------------------
+
+OLD = Path(__file__).parent/"cases"/"old-tokenizers"
+
+@pytest.mark.parametrize("kind", [*KINDS, "spaced"])
+def test_files_of_earlier_versions_open_and_give_the_same_ids(kind):
+    tokenizer = load_tokenizer(OLD/kind)
+    for row in json.loads((OLD/"ids.json").read_text(encoding="utf-8"))[kind]:
+        assert tokenizer.encode(row["text"]) == row["ids"] and tokenizer.decode(row["ids"]) == row["decoded"]
+    same = load_tokenizer(OLD/kind).to_dict()
+    assert same == tokenizer.to_dict() and "joins" not in same["lmnb"]
+
+
+WRITTEN = {
+    "English": "Tom's dog (a big one) said \"hello\" to James' cat at 3.14 pm; it cost $5.00, or 20%! He met Mr. Smith in the 1990's.",
+    "Chinese": "塔上的老钟停了九年，村里没有人记得原因。“后来”，退休教师林秀兰爬上去（用了一周）。价格是5元！",
+    "mixed": "使用 Python 3.11 编程, 很简单。GPU 的价格是 $5.00。",
+    "dialogue": "#Person1#: Hi, Mr. Smith. I'm Doctor Hawkins. Why are you here today?\n#Person2#: I found it would be a good idea to get a check-up.\n#Person1#: It's #Person2#'s turn, isn't it?",
+    "dialogue in Chinese": "#Person1#：你好，今天怎么样？\n#Person2#：很好，谢谢你。",
+    "addresses": "Write to a.b@example.org, or see https://example.org/a_b?c=1#d.",
+}
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_words_are_written_as_they_were(name, tmp_path):
+    tokenizer = Tokenizer.train("word", [WRITTEN[name]])
+    ids = tokenizer.encode(WRITTEN[name])
+    assert tokenizer.decode(ids) == WRITTEN[name]
+    tokenizer.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert again.decode(ids) == WRITTEN[name] and again.to_dict() == tokenizer.to_dict()
+    for n in range(len(ids)): assert tokenizer.decode(ids).startswith(tokenizer.decode(ids[:n])), "what was shown stays"
+
+
+def test_learned_joins_serve_texts_that_were_not_seen():
+    rows = load_dataset("answer").parts["train"]
+    texts = [row["passage"] for row in rows[:1500]]
+    tokenizer = Tokenizer.train("word", texts[150:])
+    plain = Tokenizer("word", tokenizer.engine, lowercase=True)
+    whole = [text for text in texts[:150] if UNK not in tokenizer.encode(text)]
+    right = lambda one: sum(one.decode(one.encode(text)).lower() == text.lower() for text in whole)/len(whole)
+    assert len(whole) > 80 and right(tokenizer) > 0.85 > right(plain)
+    assert [tokenizer.encode(text) for text in whole] == [plain.encode(text) for text in whole], "decoding alone is changed"

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 import torch
 from torch.nn.functional import cross_entropy
-from ..baseline import LinearText, NearestNeighbour
+from ..baseline import LABELS, LinearText, NearestNeighbour
 from ..batch import pad
 from ..collect import DataSet
 from ..evaluate import by_language, chrf_score, exact_match, part_rows
@@ -114,9 +114,10 @@ def baseline(data:DataSet,         # of messages and answers
     rows, train = part_rows(data, part, limit), data.parts["train"]
     asked, seen = [row["user"] for row in rows], [row["user"] for row in train]
     known = [row["answer"] for row in train]
-    nearest, closed = NearestNeighbour().fit(seen, known), LinearText().fit(seen, known, "zh")       # runs of characters serve both languages
+    nearest, few = NearestNeighbour().fit(seen, known), 2 <= len(set(known)) <= LABELS
+    closed = LinearText().fit(seen, known, "zh") if few else None                                    # runs of characters serve both languages
     common = {code: Counter(row["answer"] for row in train if row.get("language") == code).most_common(1)[0][0] for code in {row.get("language") for row in train}}
-    said = {"nearest phrasing": nearest.predict(asked), "linear": closed.predict(asked), "most frequent": [common.get(row.get("language"), train[0]["answer"]) for row in rows]}
+    said = {"nearest phrasing": nearest.predict(asked), **({"linear": closed.predict(asked)} if few else {}), "most frequent": [common.get(row.get("language"), train[0]["answer"]) for row in rows]}
     return {name: scored(answers, rows, data) for name, answers in said.items()}
 
 # %% ../../nbs/45_apps.chat.ipynb #c025

@@ -10,7 +10,7 @@ __all__ = ['EXAMPLES', 'CLASSICAL', 'classify', 'evaluate', 'classical', 'baseli
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from ..baseline import LinearText, Majority
+from ..baseline import LABELS, LinearText, Majority
 from ..checkpoint import open_checkpoint
 from ..collect import DataSet, folds, load_dataset, split
 from ..core import InputError
@@ -68,7 +68,8 @@ def baseline(data:DataSet,      # with labels
              ):                 # -> name -> (list of Score, items)
     "The classical rows of a data set, learned from its training part."
     rows = part_rows(data, part, limit)
-    names = [name for name in CLASSICAL if not (name == "linear-pieces" and "zh" in data.languages)]
+    few = 2 <= len({row["label"] for row in data.parts["train"]}) <= LABELS
+    names = [name for name in CLASSICAL if name == "majority" or few and not (name == "linear-pieces" and "zh" in data.languages)]
     return {name: label_items(rows, classical(name, data, data.parts["train"], rows)) for name in names}
 
 # %% ../../nbs/41_apps.classify.ipynb #c014

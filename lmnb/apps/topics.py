@@ -10,7 +10,7 @@ __all__ = ['EXAMPLES', 'FUNCTION_WORDS', 'topics_of', 'evaluate', 'baseline', 'c
 from collections import Counter
 from dataclasses import dataclass
 import numpy as np
-from ..baseline import LinearText, Majority
+from ..baseline import LABELS, LinearText, Majority
 from ..collect import DataSet
 from ..core import InputError
 from ..evaluate import label_items, part_rows
@@ -54,6 +54,7 @@ def baseline(data:DataSet,      # with labels
     rows, train = part_rows(data, part, limit), data.parts["train"]
     language = "zh" if "zh" in data.languages else "en"
     methods = {"majority": Majority(), "linear": LinearText()} | ({} if language == "zh" else {"linear-pieces": LinearText(pieces=True)})
+    if not 2 <= len({row["label"] for row in train}) <= LABELS: methods = {"majority": Majority()}
     fitted = {name: m.fit([r["text"] for r in train], [r["label"] for r in train], language) for name, m in methods.items()}
     return {name: label_items(rows, m.predict([row["text"] for row in rows])) for name, m in fitted.items()}
 

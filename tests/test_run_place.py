@@ -1,0 +1,96 @@
+"""Where a run stands, who may write it, and what a signal leaves of it."""
+import os
+import signal
+
+import pytest
+from safetensors.torch import load_file
+
+from lmnb.checkpoint import Config, TaskConfig
+from lmnb.cli import Progress, run_folder
+from lmnb.core import Interrupted, UsageError, locked
+from lmnb.models.zoo import preset
+from lmnb.task import LanguageModel
+from lmnb.tokenize import Tokenizer
+from lmnb.train import Recipe, ending, read_metrics, train
+
+TEXT = [{"text": "the cat sat on the mat. 猫坐在垫子上。 "*60}]
+
+
+def case(folder, **fields):
+    tokenizer = Tokenizer.train("char", [TEXT[0]["text"]])
+    config = Config(task=TaskConfig(name="lm", length=16, carry=True), model=preset("gru-tiny", task="lm", vocab_size=tokenizer.vocab_size))
+    return folder, config, tokenizer, TEXT, TEXT, Recipe(steps=12, batch=4, scores=3, threads=1, **fields)
+
+
+class Lines(Progress):
+    "What would be said."
+    def __init__(self): self.said = []
+    def line(self, text): self.said.append(text)
+
+
+def test_a_name_stands_where_the_dashboard_looks(fresh_home):
+    lines = Lines()
+    assert run_folder("poems-1", "lstm", None, None, lines) == fresh_home/"runs"/"poems-1"/"lstm"
+    assert run_folder("poems-1", "lstm", "我的 2", None, lines) == fresh_home/"runs"/"poems-1"/"我的 2" and not lines.said
+    assert run_folder("poems-1", "lstm", None, fresh_home/"runs"/"mine"/"a", lines) and not lines.said
+
+
+def test_out_says_that_the_dashboard_does_not_look_there(fresh_home, tmp_path):
+    lines = Lines()
+    assert run_folder("poems-1", "lstm", None, tmp_path/"here", lines) == tmp_path/"here"
+    assert "--name" in lines.said[0] and str(tmp_path/"here") in lines.said[0]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "../a", ".hidden", "a\\b", "a\nb", "a:b", "..", "\0"])
+def test_a_name_is_no_path(fresh_home, name):
+    with pytest.raises(UsageError, match="--name"): run_folder("poems-1", "lstm", name, None, Lines())
+
+
+def test_name_and_out_exclude_each_other(fresh_home, tmp_path):
+    with pytest.raises(UsageError, match="give one"): run_folder("poems-1", "lstm", "a", tmp_path, Lines())
+
+
+def test_a_run_that_exists_says_name(tmp_path):
+    train(*case(tmp_path/"a"))
+    with pytest.raises(UsageError, match="--name"): train(*case(tmp_path/"a"))
+    assert not (tmp_path/"a"/".lock").exists()
+
+
+def test_a_second_writer_is_one_line_and_changes_nothing(tmp_path):
+    run = train(*case(tmp_path/"a"))
+    before = {path.name: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    with locked(run):
+        for resume in (True, False):
+            with pytest.raises(UsageError, match="is being written by process"): train(*case(tmp_path/"a"), resume=resume)
+    assert {path.name: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_the_lock_stands_while_a_run_trains_and_goes_with_it(tmp_path):
+    seen = []
+    train(*case(tmp_path/"a"), on_score=lambda run, row: seen.append((run.folder/".lock").is_file()))
+    assert seen == [True]*3 and not (tmp_path/"a"/".lock").exists()
+
+
+def test_a_signal_before_the_loop_is_one_line():
+    with pytest.raises(Interrupted, match="nothing yet") as error:
+        with ending("nothing yet"): os.kill(os.getpid(), signal.SIGTERM)
+    assert error.value.exit_code == 75
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("look", [1, 2, 3])
+def test_a_signal_while_scoring_loses_nothing(look, tmp_path, monkeypatch):
+    whole = train(*case(tmp_path/"whole"))
+    looks, batches = [], LanguageModel.score_batches
+    def score_batches(self, *rest):
+        looks.append(1)
+        for batch in batches(self, *rest):
+            if len(looks) == look: os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+    monkeypatch.setattr(LanguageModel, "score_batches", score_batches)
+    with pytest.raises(Interrupted, match=f"step {4*look}"): train(*case(tmp_path/"a"))
+    monkeypatch.undo()
+    run = train(*case(tmp_path/"a"), resume=True)
+    assert [row["step"] for row in read_metrics(run)] == [4, 8, 12]
+    weights = [load_file(folder/"checkpoints"/"step-12"/"model.safetensors") for folder in (whole, run)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
