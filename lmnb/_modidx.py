@@ -337,6 +337,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.cli.main': ('cli.html#main', 'lmnb/cli.py'),
                           'lmnb.cli.note_command': ('cli.html#note_command', 'lmnb/cli.py'),
                           'lmnb.cli.opened': ('cli.html#opened', 'lmnb/cli.py'),
+                          'lmnb.cli.outside': ('cli.html#outside', 'lmnb/cli.py'),
                           'lmnb.cli.place_of': ('cli.html#place_of', 'lmnb/cli.py'),
                           'lmnb.cli.plain': ('cli.html#plain', 'lmnb/cli.py'),
                           'lmnb.cli.prepared': ('cli.html#prepared', 'lmnb/cli.py'),

@@ -8,8 +8,8 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
            'tokenize', 'data_of', 'settings', 'given_options', 'note_command', 'large_text', 'Preparing', 'run_folder',
-           'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate', 'beside',
-           'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
+           'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate',
+           'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
            'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
            'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job',
            'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size',
@@ -329,17 +329,21 @@ class Preparing:
         self.progress.update(f"preparing, {self.says[self.stage]}: {done/1e6:,.0f} of {size/1e6:,.0f} MB, {rate/1e6:.1f} MB/s{left}")
 
 # %% ../nbs/54_cli.ipynb #c026aq
-def run_folder(data, model, name, out, progress):   # of `train`: data set's name, --model, --name, --out; Progress -> Path
-    "Where a run shall stand; says so where the dashboard will not find it."
+def run_folder(data, model, name, out):   # of `train`: data set's name, --model, --name, --out -> Path
+    "Where a run shall stand."
     from lmnb.serve import runs_dir
     if name and out:
         raise UsageError("--name puts the run beside the others, --out anywhere: give one of them")
     if name is not None and (not name.strip() or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable()):
         raise UsageError(f"--name {name!r}: give a plain name, without / and the like")
-    folder = Path(out or runs_dir()/data/(name or model))
-    if folder.resolve().parent.parent != runs_dir().resolve():
-        progress.line(f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look")
-    return folder
+    return Path(out or runs_dir()/data/(name or model))
+
+def outside(folder):   # of a run -> text, empty where the dashboard finds it
+    "That a run stands where the dashboard does not look."
+    from lmnb.serve import runs_dir
+    if Path(folder).resolve().parent.parent == runs_dir().resolve():
+        return ""
+    return f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look"
 
 # %% ../nbs/54_cli.ipynb #c026
 @app.command()
@@ -379,7 +383,7 @@ def train(data: Data,
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
         found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
-    folder = run_folder(found.name, model, name, out, progress)
+    folder = run_folder(found.name, model, name, out)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
                  threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
     if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
@@ -394,6 +398,8 @@ def train(data: Data,
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
         for part, scores in evaluate_run(folder, found, on_step=scoring(progress)).items(): progress.line(scores_line(part, scores))
         for line in classical_lines(folder, found): progress.line(line)
+    if note := outside(folder):
+        progress.line(note)
     say(str(folder))
 
 # %% ../nbs/54_cli.ipynb #c026s
