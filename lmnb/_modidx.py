@@ -335,7 +335,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.cli.lab': ('cli.html#lab', 'lmnb/cli.py'),
                           'lmnb.cli.large_text': ('cli.html#large_text', 'lmnb/cli.py'),
                           'lmnb.cli.main': ('cli.html#main', 'lmnb/cli.py'),
-                          'lmnb.cli.note_command': ('cli.html#note_command', 'lmnb/cli.py'),
+                          'lmnb.cli.noted': ('cli.html#noted', 'lmnb/cli.py'),
                           'lmnb.cli.opened': ('cli.html#opened', 'lmnb/cli.py'),
                           'lmnb.cli.outside': ('cli.html#outside', 'lmnb/cli.py'),
                           'lmnb.cli.place_of': ('cli.html#place_of', 'lmnb/cli.py'),

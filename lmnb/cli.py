@@ -7,7 +7,7 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'Columns', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'data_of', 'settings', 'given_options', 'note_command', 'large_text', 'Preparing', 'run_folder',
+           'tokenize', 'data_of', 'settings', 'given_options', 'noted', 'large_text', 'Preparing', 'run_folder',
            'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate',
            'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
            'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
@@ -16,6 +16,7 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
+from contextlib import contextmanager, nullcontext
 import importlib, json, os, re, shutil, subprocess, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
@@ -285,16 +286,25 @@ def given_options(context,       # of the running command
             words += [parameter.opts[0]] + ([] if one is True else [str(Path(one).resolve() if path else one)])
     return words
 
-def note_command(folder,   # of a run
-                 context,  # of the running command
-                 resume,   # is the run gone on with?
-                 ):
-    "Keep the command in the run: what stops can then be gone on with by a line that works."
+@contextmanager
+def noted(folder,   # of a run
+          context,  # of the running command
+          resume,   # is the run gone on with?
+          ):        # yields
+    "Keep the command in the run: what stops can then be gone on with by a line that works; what never began leaves nothing."
     from lmnb.core import writer_of
     if not writer_of(folder) and (resume or not (folder/"metrics.jsonl").exists()):
         folder.mkdir(parents=True, exist_ok=True)
         words = ["lmnb", "train", *given_options(context, ("resume", "out", "name"))]
         write_atomic(folder/"command.json", json.dumps({"command": words}, ensure_ascii=False))
+    try:
+        yield
+    except LmnbError:
+        if folder.is_dir() and not (folder/"metrics.jsonl").exists():
+            (folder/"command.json").unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 # %% ../nbs/54_cli.ipynb #c026a
 def large_text(data, task, kind, vocab_size, progress):   # of `train`: --data, --task, --tokenizer, --vocab-size; Progress -> LargeText or None
@@ -388,13 +398,13 @@ def train(data: Data,
                  threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
     if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
     recipe = given | recipe
-    if os.environ.get("RANK", "0") == "0":
-        note_command(Path(folder), context, resume)
-    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+    first = os.environ.get("RANK", "0") == "0"
+    keeping = noted(Path(folder), context, resume) if first else nullcontext()
+    with keeping, ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
             on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
-    if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
+    if not first: return          # under torchrun the first process scores, and speaks
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
         for part, scores in evaluate_run(folder, found, on_step=scoring(progress)).items(): progress.line(scores_line(part, scores))
         for line in classical_lines(folder, found): progress.line(line)
