@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MAGIC', 'ENDINGS', 'PACKED', 'PAGE', 'CUE', 'SEPARATOR', 'BLANK', 'TEXTS', 'BLOCK', 'LONGEST', 'WHOLE', 'DOCUMENT',
-           'DEPTH', 'ARC', 'PIECE', 'UNCLOSED', 'QUOTED', 'NEXT_ITEM', 'PAGE_LIMIT', 'WORKER', 'SLOW_PAGES', 'ASIDE',
-           'NEW', 'UNPACK_ERRORS', 'NAMED', 'MEMBER_ERRORS', 'READERS', 'decode', 'form_of', 'sniff', 'Pieces',
-           'Source', 'Feed', 'bad', 'text_blocks', 'rows_of', 'lines_of', 'Window', 'serve_pdf', 'records', 'wiki_text',
-           'unpacked', 'parts']
+           'DEPTH', 'ARC', 'PIECE', 'COLUMNS', 'UNCLOSED', 'QUOTED', 'NEXT_ITEM', 'DEEP', 'PAGE_LIMIT', 'WORKER',
+           'SLOW_PAGES', 'version', 'LOST', 'ASIDE', 'DEEPEST', 'CUES', 'NEW', 'UNPACK_ERRORS', 'NAMED',
+           'MEMBER_ERRORS', 'READERS', 'decode', 'form_of', 'sniff', 'Pieces', 'Source', 'Feed', 'bad', 'text_blocks',
+           'rows_of', 'lines_of', 'Window', 'serve_pdf', 'records', 'wiki_text', 'unpacked', 'parts']
 
 # %% ../nbs/08_formats.ipynb #c003
 import atexit, base64, bz2, codecs, csv, io, json, lzma, re, stat, struct, tarfile, zipfile, zlib
 from collections import Counter, deque
+from functools import cache
 from importlib import metadata
 from itertools import chain
 from pathlib import PurePosixPath
@@ -88,7 +89,7 @@ def _tar_header(block):
 
 # %% ../nbs/08_formats.ipynb #c015
 PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*<(!doctype\s+html|html|head|body|title|meta|div|p|table|h[1-6]|script|article|span|a|br|ul)\b", re.I | re.S)
-CUE = re.compile(r"(?:(\d+):)?(\d\d?):(\d\d)[.,](\d{3})[ \t]*-->[ \t]*(?:(\d+):)?(\d\d?):(\d\d)[.,](\d{3})")
+CUE = re.compile(r"(?:(\d{1,4}):)?(\d\d?):(\d\d)[.,](\d{3})[ \t]*-->[ \t]*(?:(\d{1,4}):)?(\d\d?):(\d\d)[.,](\d{3})")
 SEPARATOR = re.compile(r'\s*"?sep=(.)"?\s*', re.I | re.S)   # the first line of a table that Excel wrote
 BLANK = " \t\r\n\v\f\u00a0\u3000\u200b\ufeff"              # what is no part of the name of a column
 
@@ -230,7 +231,7 @@ def bad(raw,                # bytes or text: the piece that cannot be used
     if raw: notes["bytes"] = len(raw)
     start = bytes(raw[:2000])
     text = start.decode("utf-8", "backslashreplace")
-    if re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), text.encode()) != start: notes["raw"] = base64.b64encode(start).decode()
+    if "\\x" in text and re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), text.encode()) != start: notes["raw"] = base64.b64encode(start).decode()
     return text, notes
 
 # %% ../nbs/08_formats.ipynb #c029
@@ -435,6 +436,7 @@ def _json_rows(source):
         yield number, offset, line if reason else _trimmed(value), reason
 
 # %% ../nbs/08_formats.ipynb #c050
+COLUMNS = 200_000   # of a table
 UNCLOSED = "unclosed quotation mark"
 
 def _table_rows(source, kind, named=True):
@@ -456,6 +458,7 @@ def _table_rows(source, kind, named=True):
             else: waiting.extendleft(reversed(more))
         if not reason and not row: continue
         if not reason and header is None:
+            if len(row) > COLUMNS: raise InputError(f"a table of {len(row):,} columns: more than {COLUMNS:,}")
             header = _distinct(row) if named else [str(i + 1) for i in range(len(row))]
             if named: continue
         if not reason: _remember(known, row)
@@ -553,7 +556,7 @@ def _until_closed(text, pull):
     while odd and size < LONGEST and (item := pull()):
         more.append(item)
         if item[3]: break
-        size, odd = size + len(item[2]), odd ^ (item[2].count('"') % 2 == 1)
+        size, odd = size + len(item[2]) + 100, odd ^ (item[2].count('"') % 2 == 1)
     return more
 
 # %% ../nbs/08_formats.ipynb #c055
@@ -601,9 +604,14 @@ class Window:
         self.offset += self.at
         self.text, self.at = self.text[self.at:] + fresh, 0
         return True
+    def double(self):
+        "Read as much more as there is: what is read again and again is never read more than twice in all -> whether there was more."
+        wanted, found = 2*(len(self.text) - self.at), False
+        while len(self.text) - self.at < wanted and self.more(): found = True
+        return found
     def forget(self):
         "Drop what has been used: a decoder that fails counts the lines from the start."
-        if self.at > HEAD: self.offset, self.text, self.at = self.offset + self.at, self.text[self.at:], 0
+        if self.at > 2**13 + len(self.text)//64: self.offset, self.text, self.at = self.offset + self.at, self.text[self.at:], 0
     def skip(self, marks):
         while True:
             while self.at < len(self.text) and self.text[self.at] in marks: self.at += 1
@@ -634,7 +642,9 @@ def _good_text(source):
         else: yield text
 
 # %% ../nbs/08_formats.ipynb #c062
-NEXT_ITEM = re.compile(r"[}\]\"]\s*,\s*(?=[{\[\"])|\n\s*(?=\{)")
+NEXT_ITEM = re.compile(r"[}\]\"]\s*,\s*(?=[{\[\"])|\n[ \t\r]*(?=\{)")
+
+DEEP = 1000   # brackets in one another, more than the decoder can follow
 
 def _item(window):
     "(value, None) or (raw text, reason): the next value of an array; after damage the next thing that begins like one."
@@ -643,8 +653,9 @@ def _item(window):
         try: value, end = json.JSONDecoder().raw_decode(window.text, window.at)
         except (ValueError, RecursionError) as error:
             near_end = not isinstance(error, json.JSONDecodeError) or error.pos > len(window.text) - 64 or "Unterminated" in error.msg
-            if near_end and len(window.text) - window.at < LONGEST and window.more(): continue
-            found = NEXT_ITEM.search(window.text, window.at + 1)
+            if near_end and len(window.text) - window.at < LONGEST and window.double(): continue
+            deep = isinstance(error, RecursionError)          # then whatever begins here is too deep as well
+            found = NEXT_ITEM.search(window.text, window.at + (DEEP if deep else 1))
             end, start = found.end() if found else len(window.text), window.at
             window.at = end
             return window.text[start:end], getattr(error, "msg", str(error))[:80]
@@ -835,8 +846,11 @@ def serve_pdf():
     serve(pdf=_pdf_pages)
 
 # %% ../nbs/08_formats.ipynb #c077
+version = cache(metadata.version)   # it looks through the folders of packages each time: a millisecond for each page of a dump
+
 def _said(error):
     "A foreign reader's error as a reason; what it says of a form that it does not know is told in plain words."
+    if isinstance(error, MemoryError): return str(OverBudget("more memory than a file may take"))
     kind = "not supported" if isinstance(error, NotImplementedError) else type(error).__name__
     return f"{kind}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
 
@@ -865,7 +879,7 @@ def _pdf_pages(data, first):
 def _pdf(source):
     "A PDF: one document a page, with its number."
     data, first, slow = source.all(), 0, 0
-    facts = {"engine": f"pypdf {metadata.version('pypdf')}"}
+    facts = {"engine": f"pypdf {version('pypdf')}"}
     while slow < SLOW_PAGES:
         try:
             for answer in WORKER.parts("pdf", data, budget=source.budget, first=first):
@@ -929,28 +943,32 @@ def _epub(source):
         yield bad(b"", reason, **notes) if reason else (text, notes)
 
 # %% ../nbs/08_formats.ipynb #c095
+LOST = 100_000   # lines without a head that are told together
+
 def records(source:"Source",   # a WARC, WET, WAT or ARC file, unpacked
             ):                 # -> iterator of (offset, record bytes, None) or (offset, raw bytes, reason)
     "The records of a web archive; after damage it goes on at the next head."
-    feed, lost, start = Feed(source.file), [], 0
+    feed, lost, start, size = Feed(source.file), [], 0, 0
     while line := feed.line():
         head = line.startswith(b"WARC/") or ARC.match(line)
         if not head:
             if line.strip() and not lost: start = feed.offset - len(line)
-            if line.strip() or lost: lost.append(line)
-            if sum(map(len, lost)) < LONGEST: continue
+            if line.strip() or lost: lost.append(line); size += len(line)
+            if size < LONGEST and len(lost) < LOST: continue
         if lost and b"".join(lost).strip(): yield start, b"".join(lost), "no head of a record"
-        lost = []
+        lost, size = [], 0
         if head: yield _record(feed, line)
     if lost and b"".join(lost).strip(): yield start, b"".join(lost), "no head of a record"
 
 # %% ../nbs/08_formats.ipynb #c096
 def _record(feed, first):
     "One record, from its first line on."
-    start, head = feed.offset - len(first), first
-    while first.startswith(b"WARC/") and (line := feed.line()):
-        head += line
-        if not line.strip() or len(head) > 2**20: break
+    start, lines, size = feed.offset - len(first), [first], 0
+    while first.startswith(b"WARC/") and size < 2**20 and (line := feed.line()):
+        lines.append(line)
+        size += len(line)
+        if not line.strip(): break
+    head = b"".join(lines)
     length = ARC.match(first) or re.search(rb"(?im)^content-length:[ \t]*(-?\d+)", head)
     length = int(length[1]) if length else -1
     if length < 0: return start, head, "no length"
@@ -1041,29 +1059,30 @@ def _payload(raw):
         body = _body(record)
     header, http = record.rec_headers.get_header, record.http_headers
     notes = {"url": header("WARC-Target-URI"), "date": header("WARC-Date"), "language": header("WARC-Identified-Content-Language"),
-             "status": http.get_statuscode() if http else None, "engine": f"warcio {metadata.version('warcio')}"}
+             "status": http.get_statuscode() if http else None, "engine": f"warcio {version('warcio')}"}
     charset = charset_of((http and http.get_header("Content-Type")) or "")
     return record.rec_type, header("WARC-Target-URI"), {k: v for k, v in notes.items() if v and v != "urn:unknown"}, body, charset
 
 # %% ../nbs/08_formats.ipynb #c103
 def _framed(file, begin, end):
     "Pieces from `begin` to `end`: (offset, bytes, None); what lies between them or is cut off has a reason."
-    buffer, offset = b"", 0
+    buffer, offset, start = b"", 0, 0                        # `start`: what comes before it has been given; `offset`: of the buffer
     while True:
-        at, stop = buffer.find(begin), buffer.find(end)
+        stop = buffer.find(end, start)
         if stop < 0 and (data := file.read(BLOCK)):
+            offset, buffer, start = offset + start, buffer[start:], 0
             if len(buffer) > LONGEST: yield offset, buffer[:2000], f"more than {LONGEST:,} bytes without {end.decode()}"; offset, buffer = offset + len(buffer), b""
             buffer += data
             continue
         if stop < 0: break
         stop += len(end)
-        last = buffer.rfind(begin, 0, stop)
-        if last < 0: yield offset, buffer[:stop], f"{end.decode()} without {begin.decode()}"
+        at, last = buffer.find(begin, start, stop), buffer.rfind(begin, start, stop)
+        if last < 0: yield offset + start, buffer[start:stop], f"{end.decode()} without {begin.decode()}"
         else:
-            if buffer[:last].strip(): yield offset, buffer[:last], "between pages" if at == last else f"{begin.decode()} without {end.decode()}"
+            if buffer[start:last].strip(): yield offset + start, buffer[start:last], "between pages" if at == last else f"{begin.decode()} without {end.decode()}"
             yield offset + last, buffer[last:stop], None
-        offset, buffer = offset + stop, buffer[stop:]
-    if buffer.strip(): yield offset, buffer, "the end"
+        start = stop
+    if buffer[start:].strip(): yield offset + start, buffer[start:], "the end"
 
 # %% ../nbs/08_formats.ipynb #c104
 def _wiki(source):
@@ -1085,7 +1104,7 @@ def _wiki_page(raw, offset):
     except (ElementTree.ParseError, ValueError) as error: return bad(raw, f"a page that is no XML: {error}", offset=offset)
     said = lambda path: page.findtext(path) or ""
     text, space = said("revision/text"), said("ns") or "0"
-    notes = {"title": said("title"), "page_id": said("id"), "revision": said("revision/id"), "date": said("revision/timestamp"), "engine": f"mwparserfromhell {metadata.version('mwparserfromhell')}"}
+    notes = {"title": said("title"), "page_id": said("id"), "revision": said("revision/id"), "date": said("revision/timestamp"), "engine": f"mwparserfromhell {version('mwparserfromhell')}"}
     notes = {key: value for key, value in notes.items() if value}
     if page.find("redirect") is not None or re.match(r"\s*#(redirect|重定向)", text, re.I): return bad(b"", "a redirect", offset=offset, fate="dropped", **notes)
     if space != "0": return bad(b"", f"a page of namespace {space}", offset=offset, fate="dropped", **notes)
@@ -1094,11 +1113,22 @@ def _wiki_page(raw, offset):
     return (plain, notes) if plain.strip() else bad(text[:2000], "a page without text", offset=offset, **notes)
 
 # %% ../nbs/08_formats.ipynb #c108
+DEEPEST = 40   # of links, templates and tables in one another; an article has 10
+
+def _depth(markup):
+    "How deep the marks of a page open in one another."
+    depth = deepest = 0
+    for mark in re.finditer(r"\[\[|\{\{|\{\||\]\]|\}\}|\|\}", markup):
+        depth = depth + 1 if mark[0] in ("[[", "{{", "{|") else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
+
 def wiki_text(markup:str):   # wiki markup -> plain text
     "The prose of a wiki page: no templates, tables, references, pictures or categories; raises `InputError` for a thousand marks that never close."
     import mwparserfromhell
     if sum(max(0, markup.count(begin) - markup.count(end)) for begin, end in (("{{", "}}"), ("[[", "]]"), ("{|", "|}"), ("<", ">"))) > 1000: raise InputError("more than 1,000 marks that never close")
     if max(len(re.findall(f"<{tag}[ >]", markup)) - markup.count(f"</{tag}") - markup.count("/>") for tag in ("ref", "div", "span", "b", "i", "small", "sup", "sub")) > 1000: raise InputError("more than 1,000 tags that never close")
+    if (depth := _depth(markup)) > DEEPEST: raise InputError(f"links, templates and tables {depth} deep in one another: more than {DEEPEST}")
     code = mwparserfromhell.parse(markup)
     for node in code.filter_tags(recursive=False, matches=lambda tag: str(tag.tag).lower() in ASIDE): code.remove(node)
     for link in code.filter_wikilinks(recursive=False):
@@ -1106,28 +1136,51 @@ def wiki_text(markup:str):   # wiki markup -> plain text
     return re.sub(r"\n{3,}", "\n\n", str(code.strip_code())).strip()
 
 # %% ../nbs/08_formats.ipynb #c109
+CUES = 50_000   # of one document; a film has 2,000
+
 def _subtitles(source):
     "Subtitles: one document with a line per cue; `times` holds the seconds of each line."
-    source.encoding = "utf-8"
-    texts, times, offset = [], [], 0
-    blocks = []
-    for start, text, reason in text_blocks(source):
-        if reason: yield bad(text, reason, offset=start, **_encoding(source))
-        else: blocks.append(text)
-    for number, block in enumerate(re.split(r"\n[ \t]*\n", re.sub(r"\r\n?", "\n", "".join(blocks)))):
-        cues = list(CUE.finditer(block))
-        if not cues:
-            if block.strip() and not re.match(r"(WEBVTT|NOTE|STYLE|REGION)\b", block.strip()): yield bad(block, f"block {number}: no time stamps", block=number)
-            continue
-        numbered = re.match(r"\s*\d+[ \t]*\n", block)
-        for cue, end in zip(cues, [cue.start() for cue in cues[1:]] + [None]):       # no blank line between: the next one's number is no speech
-            said = block[cue.end():end].partition("\n")[2]
-            said = _spoken(re.sub(r"(^|\n)\d+\s*$", "", said) if end and numbered else said)
-            if said: texts.append(said); times.append([_seconds(cue.groups()[:4]), _seconds(cue.groups()[4:])])
-    if texts: yield "\n".join(texts), dict(start=times[0][0], end=times[-1][1], times=times, **_encoding(source))
+    source.encoding, texts, times, size, piece = "utf-8", [], [], 0, 0
+    for part in _cues(source):
+        if "reason" in part[1]: yield part; continue
+        texts.append(part[0])
+        times.append(part[1]["times"])
+        size += len(part[0])
+        if size < DOCUMENT and len(texts) < CUES: continue
+        yield _timed(texts, times, piece=piece, cut=f"longer than {DOCUMENT:,} characters or {CUES:,} lines", **_encoding(source))
+        texts, times, size, piece = [], [], 0, piece + 1
+    if texts: yield _timed(texts, times, **({"piece": piece} if piece else {}), **_encoding(source))
+
+def _timed(texts, times, **notes):
+    "A document of cues."
+    return "\n".join(texts), dict(start=times[0][0], end=times[-1][1], times=times, **notes)
+
+# %% ../nbs/08_formats.ipynb #c109a
+def _cues(source):
+    "What is said, cue by cue, with its times; what cannot be read has a reason."
+    held, number = "", 0
+    for offset, text, reason in chain(text_blocks(source), [(0, "\n\n", None)]):
+        if reason: yield bad(text, reason, offset=offset, **_encoding(source)); continue
+        *blocks, held = re.split(r"\n[ \t]*\n", held + re.sub(r"\r\n?", "\n", text))
+        if len(held) > DOCUMENT: blocks.append(held); held = ""
+        for block in blocks:
+            yield from _block_cues(block, number)
+            number += 1
+
+def _block_cues(block, number):
+    "The cues between two blank lines."
+    cues = list(CUE.finditer(block))
+    if not cues:
+        if block.strip() and not re.match(r"(WEBVTT|NOTE|STYLE|REGION)\b", block.strip()): yield bad(block, f"block {number}: no time stamps", block=number)
+        return
+    numbered = re.match(r"\s*\d+[ \t]*\n", block)
+    for cue, end in zip(cues, [cue.start() for cue in cues[1:]] + [None]):       # no blank line between: the next one's number is no speech
+        said = block[cue.end():end].partition("\n")[2]
+        said = _spoken(re.sub(r"(^|\n)\d+\s*$", "", said) if end and numbered else said)
+        if said: yield said, {"times": [_seconds(cue.groups()[:4]), _seconds(cue.groups()[4:])]}
 
 # %% ../nbs/08_formats.ipynb #c110
-def _spoken(lines): return " ".join(re.sub(r"<[^>\n]*>|\{\\[^}]*\}", "", lines).split())
+def _spoken(lines): return " ".join(re.sub(r"<[^<>\n]*>|\{\\[^{}]*\}", "", lines).split())
 
 def _seconds(clock): return int(clock[0] or 0)*3600 + int(clock[1])*60 + int(clock[2]) + int(clock[3])/1000
 
@@ -1161,7 +1214,7 @@ def unpacked(source:"Source",   # a packed file
         if reason:
             source.damage.append((feed.offset, reason, b""))
             if kind != "gz": return
-            for piece in _next_members(feed): yield counted(piece)
+            for piece in _next_members(feed, source.budget): yield counted(piece)
             return
 
 # %% ../nbs/08_formats.ipynb #c116
@@ -1195,18 +1248,27 @@ def _up_to_damage(packer, data):
     return b"".join(made)
 
 # %% ../nbs/08_formats.ipynb #c119
-def _next_members(feed):
-    "After damage: the gzip members that are whole, by their checksums."
+def _next_members(feed, budget):
+    "After damage: the gzip members that are whole, by their checksums; what is tried in vain counts as unpacked."
     while len(data := feed.take(BLOCK)) > 3:
-        at = data.find(b"\x1f\x8b\x08", 1)
+        at = _likely_head(data)
         if at < 0 and len(data) < BLOCK: return
         feed.back(data[at:] if at > 0 else data[-3:])
-        if at > 0 and (content := _whole_member(feed)) is not None:
+        if at > 0 and (content := _whole_member(feed, budget)) is not None:
             yield content
             feed.back(b"\0")
 
+def _likely_head(data):
+    "The place of the first gzip head, but for the first byte's, behind which some bytes can be unpacked; -1 where there is none."
+    view, at = memoryview(data), 0
+    while (at := data.find(b"\x1f\x8b\x08", at + 1)) >= 0:
+        try: zlib.decompressobj(31).decompress(view[at:at + 512], BLOCK)
+        except zlib.error: continue
+        return at
+    return -1
+
 # %% ../nbs/08_formats.ipynb #c120
-def _whole_member(feed):
+def _whole_member(feed, budget):
     "The content of the gzip member that begins here, if its checksum is right; else None, and the feed stays where it was."
     packer, taken, made, size = zlib.decompressobj(31), [], [], 0
     try:
@@ -1216,6 +1278,7 @@ def _whole_member(feed):
                 made.append(packer.decompress(data, BLOCK))
                 size, data = size + len(made[-1]), packer.unconsumed_tail
     except zlib.error: pass
+    if not packer.eof: budget.make(size + sum(map(len, taken)))
     feed.back(packer.unused_data if packer.eof else b"".join(taken))
     return b"".join(made) if packer.eof else None
 
@@ -1324,13 +1387,13 @@ def _inflated(data, begin, size, method, source, damage):
     "The content behind a local head, up to its end or the damage."
     end = begin + size if size else len(data)
     if end > len(data): damage.append("ends in the middle")
-    if method == 0:
-        source.budget.make(len(data[begin:end])); yield data[begin:end]; return
-    packer, rest, made = zlib.decompressobj(-15), data[begin:end], 0
+    view, packer, made = memoryview(data)[begin:end], zlib.decompressobj(-15), 0
+    source.budget.make(len(view) if method == 0 else 0)
+    if method == 0: yield bytes(view); return
     try:
-        while rest and not packer.eof:
-            piece = packer.decompress(rest[:HEAD], BLOCK)
-            rest = packer.unconsumed_tail + rest[HEAD:]
+        while len(view) and not packer.eof:
+            piece = packer.decompress(view[:HEAD], BLOCK)
+            view = view[min(len(view), HEAD) - len(packer.unconsumed_tail):]
             made += len(piece)
             if made > RATIO*len(data) + FREE: raise CorruptError(f"refused: expands to more than {RATIO} times its size")
             source.budget.make(len(piece))
