@@ -9,8 +9,8 @@ import streamlit as st
 from lmnb.core import LmnbError, asset
 from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
                           quality_against, score_bars, side_by_side, step_bars)
-from lmnb.serve import (PRECISIONS, QUICKSTART, RULES, UPLOAD, Sampling, attention_of, code_for, compare_table, corpora, demo, demo_stream, differences, examples, fate_of,
-                        find_documents, find_runs, in_words, label_of, main_score, mend_anew, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+from lmnb.serve import (PRECISIONS, QUICKSTART, RULES, UPLOAD, Sampling, attention_of, best_known, code_for, compare_table, corpora, demo, demo_stream, differences, examples, fate_of,
+                        find_documents, find_runs, in_words, label_of, mend_anew, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -295,12 +295,15 @@ def trained(followed):
 
 def run_row(run, told):
     "A run as a row of the home page's table; numbers stay numbers, so that they sort as such."
-    score = main_score(next((run.scores[part] for part in ("5-fold", "test", *run.scores) if part in run.scores), []))
+    known = best_known(run) or {"part": "", "score": None, "classical": None, "mark": ""}
+    score, classical = known["score"], known["classical"]
     state = t("state_ok" if run.state == "finished" else f"state_{run.state}") + (f" {share_of(run)}" if run.state in ("training", "stopped") else "")
     return {
         t("column_task"): name_of("task", run.task), t("column_data"): run.data, t("column_model"): run.path.name, t("column_settings"): told,
         t("column_metric"): name_of("metric", score.metric) if score else "–", t("column_score"): score.value if score else None,
-        t("column_interval"): bracket(score.format()) if score else "–",
+        t("column_interval"): bracket(score.format()) if score else "–", t("column_part"): name_of("part", known["part"]) if score else "–",
+        t("column_classical"): f"{name_of('baseline', classical[0])} {classical[1].format().split(' ')[0]}" if classical else "–",
+        t("column_beside"): t(f"beside_{known['mark']}") if known["mark"] else "–",
         t("column_parameters"): run.parameters, t("column_seconds"): run.seconds, t("column_state"): state}
 
 

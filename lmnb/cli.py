@@ -7,15 +7,16 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'Columns', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES',
            'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
            'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'data_of', 'settings', 'given_options', 'note_command', 'large_text', 'Preparing', 'run_folder',
-           'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate', 'beside',
-           'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
+           'tokenize', 'data_of', 'settings', 'given_options', 'noted', 'large_text', 'Preparing', 'run_folder',
+           'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate',
+           'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
            'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
            'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job',
-           'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'lab', 'folder_size', 'doctor',
-           'plain', 'main']
+           'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size',
+           'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
+from contextlib import contextmanager, nullcontext
 import importlib, json, os, re, shutil, subprocess, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
@@ -285,16 +286,25 @@ def given_options(context,       # of the running command
             words += [parameter.opts[0]] + ([] if one is True else [str(Path(one).resolve() if path else one)])
     return words
 
-def note_command(folder,   # of a run
-                 context,  # of the running command
-                 resume,   # is the run gone on with?
-                 ):
-    "Keep the command in the run: what stops can then be gone on with by a line that works."
+@contextmanager
+def noted(folder,   # of a run
+          context,  # of the running command
+          resume,   # is the run gone on with?
+          ):        # yields
+    "Keep the command in the run: what stops can then be gone on with by a line that works; what never began leaves nothing."
     from lmnb.core import writer_of
     if not writer_of(folder) and (resume or not (folder/"metrics.jsonl").exists()):
         folder.mkdir(parents=True, exist_ok=True)
         words = ["lmnb", "train", *given_options(context, ("resume", "out", "name"))]
         write_atomic(folder/"command.json", json.dumps({"command": words}, ensure_ascii=False))
+    try:
+        yield
+    except LmnbError:
+        if folder.is_dir() and not (folder/"metrics.jsonl").exists():
+            (folder/"command.json").unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 # %% ../nbs/54_cli.ipynb #c026a
 def large_text(data, task, kind, vocab_size, progress):   # of `train`: --data, --task, --tokenizer, --vocab-size; Progress -> LargeText or None
@@ -329,17 +339,21 @@ class Preparing:
         self.progress.update(f"preparing, {self.says[self.stage]}: {done/1e6:,.0f} of {size/1e6:,.0f} MB, {rate/1e6:.1f} MB/s{left}")
 
 # %% ../nbs/54_cli.ipynb #c026aq
-def run_folder(data, model, name, out, progress):   # of `train`: data set's name, --model, --name, --out; Progress -> Path
-    "Where a run shall stand; says so where the dashboard will not find it."
+def run_folder(data, model, name, out):   # of `train`: data set's name, --model, --name, --out -> Path
+    "Where a run shall stand."
     from lmnb.serve import runs_dir
     if name and out:
         raise UsageError("--name puts the run beside the others, --out anywhere: give one of them")
     if name is not None and (not name.strip() or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable()):
         raise UsageError(f"--name {name!r}: give a plain name, without / and the like")
-    folder = Path(out or runs_dir()/data/(name or model))
-    if folder.resolve().parent.parent != runs_dir().resolve():
-        progress.line(f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look")
-    return folder
+    return Path(out or runs_dir()/data/(name or model))
+
+def outside(folder):   # of a run -> text, empty where the dashboard finds it
+    "That a run stands where the dashboard does not look."
+    from lmnb.serve import runs_dir
+    if Path(folder).resolve().parent.parent == runs_dir().resolve():
+        return ""
+    return f"{folder} is outside of {runs_dir()}: the dashboard and lmnb compare list it only by this path; --name puts a run where they look"
 
 # %% ../nbs/54_cli.ipynb #c026
 @app.command()
@@ -379,21 +393,23 @@ def train(data: Data,
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
         found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
-    folder = run_folder(found.name, model, name, out, progress)
+    folder = run_folder(found.name, model, name, out)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
                  threshold=threshold or None, workers=workers, shard=shard or None, ema=ema, patience=patience)
     if twice := sorted(name for name in recipe if given.get(name) is not None and name != "seed"): raise UsageError(f"{twice[0]} is given twice: by its own option and by --set")
     recipe = given | recipe
-    if os.environ.get("RANK", "0") == "0":
-        note_command(Path(folder), context, resume)
-    with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
+    first = os.environ.get("RANK", "0") == "0"
+    keeping = noted(Path(folder), context, resume) if first else nullcontext()
+    with keeping, ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
             on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
-    if os.environ.get("RANK", "0") != "0": return          # under torchrun the first process scores, and speaks
+    if not first: return          # under torchrun the first process scores, and speaks
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
         for part, scores in evaluate_run(folder, found, on_step=scoring(progress)).items(): progress.line(scores_line(part, scores))
         for line in classical_lines(folder, found): progress.line(line)
+    if note := outside(folder):
+        progress.line(note)
     say(str(folder))
 
 # %% ../nbs/54_cli.ipynb #c026s
@@ -882,14 +898,30 @@ def copy_notebooks(source, target):   # -> (copied, kept): names
     return copied, kept
 
 # %% ../nbs/54_cli.ipynb #c051
+def quiet_settings():   # -> Path of a folder with JupyterLab's defaults
+    "JupyterLab asks everybody at first whether it may fetch news: here the answer is no, unless the reader's own settings say otherwise."
+    folder = home()/"jupyterlab"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder/"overrides.json", json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
+    return folder
+
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="a folder of yours for the notebooks")] = Path("lmnb-notebooks"),
+        port: Annotated[int, typer.Option(min=1, max=65_535)] = 8888,
         no_open: Annotated[bool, typer.Option("--no-open", help="do not open a browser")] = False):
     "The notebooks, in JupyterLab: your own copies."
     copied, kept = copy_notebooks(shipped("nbs"), folder)
     say(f"{len(copied)} notebooks are in {folder}" + (f"; {len(kept)} that you have changed were left as they are" if kept else ""))
-    command = [sys.executable, "-m", "jupyterlab", str(folder), "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    raise typer.Exit(subprocess.call(command + ["--no-browser"]*no_open))
+    command = [sys.executable, "-m", "jupyterlab", str(folder), "--ServerApp.ip=localhost", f"--ServerApp.port={port}",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", f"--LabApp.app_settings_dir={quiet_settings()}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        say("you are root: JupyterLab is started as root, for this machine only (localhost)")
+        command.append("--allow-root")
+    command += ["--no-browser"]*no_open
+    if os.name == "nt":
+        raise typer.Exit(subprocess.call(command))
+    sys.stdout.flush()
+    os.execv(command[0], command)          # it takes this process's place: what ends the command ends JupyterLab
 
 # %% ../nbs/54_cli.ipynb #c054
 def folder_size(path):   # -> bytes

@@ -734,9 +734,12 @@ def run_lock(folder,        # of a run
         yield
 
 # %% ../nbs/32_train.ipynb #c035q
-def _train(folder, config, tokenizer, train_rows, dev_rows, recipe, *, resume, on_step, on_score, device, on_note):
+def _train(folder, config, tokenizer, train_rows, dev_rows, recipe, *, resume, on_step, on_score, device, on_note, notes=()):
     folder = Path(folder)
     run = Run(folder, config, tokenizer, train_rows, dev_rows, recipe, device=device, on_note=on_note)
+    if on_note and run.ranks.first:      # what is refused is refused before it is said what was used
+        for note in notes:
+            on_note(note)
     (folder/"checkpoints").mkdir(parents=True, exist_ok=True)
     if run.ranks.first:
         for place in (folder, folder/"checkpoints"): tidy(place)
@@ -941,9 +944,8 @@ def fit(folder,              # where the run shall stand
     with run_lock(folder, resume=resume):
         model_changes = (model_changes or {}) | (rows_of_pairs(folder) if resume else {})
         config, tokenizer, recipe = prepared_run(data, model, tokenizer or getattr(data, "tokenizer", None), model_changes, **changes)
-        for note in data.notes if on_note and os.environ.get("RANK", "0") == "0" else ():
-            on_note(note)
-        return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note)
+        return _train(folder, config, tokenizer, data.parts["train"], data.parts["dev"], recipe, resume=resume, on_step=on_step, on_score=on_score, device=None, on_note=on_note,
+                      notes=data.notes)
 
 # %% ../nbs/32_train.ipynb #c043p
 def prepared_run(data:DataSet,    # to train on

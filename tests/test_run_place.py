@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from lmnb.checkpoint import Config, TaskConfig
-from lmnb.cli import Progress, run_folder
+from lmnb.cli import outside, run_folder
 from lmnb.core import Interrupted, UsageError, locked
 from lmnb.models.zoo import preset
 from lmnb.task import LanguageModel
@@ -22,32 +22,26 @@ def case(folder, **fields):
     return folder, config, tokenizer, TEXT, TEXT, Recipe(steps=12, batch=4, scores=3, threads=1, **fields)
 
 
-class Lines(Progress):
-    "What would be said."
-    def __init__(self): self.said = []
-    def line(self, text): self.said.append(text)
-
-
 def test_a_name_stands_where_the_dashboard_looks(fresh_home):
-    lines = Lines()
-    assert run_folder("poems-1", "lstm", None, None, lines) == fresh_home/"runs"/"poems-1"/"lstm"
-    assert run_folder("poems-1", "lstm", "我的 2", None, lines) == fresh_home/"runs"/"poems-1"/"我的 2" and not lines.said
-    assert run_folder("poems-1", "lstm", None, fresh_home/"runs"/"mine"/"a", lines) and not lines.said
+    assert run_folder("poems-1", "lstm", None, None) == fresh_home/"runs"/"poems-1"/"lstm"
+    named = run_folder("poems-1", "lstm", "我的 2", None)
+    assert named == fresh_home/"runs"/"poems-1"/"我的 2" and not outside(named)
+    assert not outside(run_folder("poems-1", "lstm", None, fresh_home/"runs"/"mine"/"a"))
 
 
 def test_out_says_that_the_dashboard_does_not_look_there(fresh_home, tmp_path):
-    lines = Lines()
-    assert run_folder("poems-1", "lstm", None, tmp_path/"here", lines) == tmp_path/"here"
-    assert "--name" in lines.said[0] and str(tmp_path/"here") in lines.said[0]
+    folder = run_folder("poems-1", "lstm", None, tmp_path/"here")
+    assert folder == tmp_path/"here"
+    assert "--name" in outside(folder) and str(folder) in outside(folder)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "../a", ".hidden", "a\\b", "a\nb", "a:b", "..", "\0"])
 def test_a_name_is_no_path(fresh_home, name):
-    with pytest.raises(UsageError, match="--name"): run_folder("poems-1", "lstm", name, None, Lines())
+    with pytest.raises(UsageError, match="--name"): run_folder("poems-1", "lstm", name, None)
 
 
 def test_name_and_out_exclude_each_other(fresh_home, tmp_path):
-    with pytest.raises(UsageError, match="give one"): run_folder("poems-1", "lstm", "a", tmp_path, Lines())
+    with pytest.raises(UsageError, match="give one"): run_folder("poems-1", "lstm", "a", tmp_path)
 
 
 def test_a_run_that_exists_says_name(tmp_path):

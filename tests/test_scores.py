@@ -311,3 +311,127 @@ def test_a_classifier_without_a_linear_row_still_has_a_floor(kind, labels):
     from lmnb.collect import DataSet
     rows = [{"text": f"text {i}", "label": label, "language": "en"} for i, label in enumerate(labels)]
     assert list(classify.baseline(DataSet("own-1", "classify", ("en",), "your own", {"train": rows, "test": rows[:5]}))) == ["majority"]
+
+
+# ---- damaged runs: one of them never takes the others down
+
+PAYLOADS = ['9' * 5000, 'NaN', '-Infinity', '1e999', '"\\ud800"', 'null', 'true', '[]', '{}', '"x"', '-1', '1e300', '[[[[]]]]', '{"a": 1, "a": 2}', '9' * 30, '"../../.."', '"a\\u0000b"']
+
+
+def spoiled(path, dice):
+    "A JSON file (or one with JSON lines) with one value replaced, or bytes that are none."
+    text = path.read_bytes()
+    kind = dice.randrange(8)
+    if kind == 0: return text[:dice.randrange(len(text) + 1)]
+    if kind == 1: return b"\xff\xfe" + text
+    if kind == 2: return b"[" * 100_000
+    if kind == 3: return dice.choice(PAYLOADS).encode()
+    import re
+    values = list(re.finditer(rb'(?<=: )("[^"]*"|[-\d.e+]+|null|true|false|\[[^\[\]]*\]|\{[^{}]*\})', text)) or list(re.finditer(rb"\d+", text))
+    if not values: return b"{}"
+    found = dice.choice(values)
+    return text[:found.start()] + dice.choice(PAYLOADS).encode() + text[found.end():]
+
+
+def looked_at(home):
+    "Everything that the pages ask of runs; only expected errors may come."
+    from lmnb.core import LmnbError
+    from lmnb.serve import best_known, corpora, find_runs, open_run, rankings, read_metrics, run_tokenizers, verdicts, write_card
+    runs = find_runs()
+    for ranking in rankings(runs): verdicts(ranking)
+    for run in runs:
+        best_known(run)
+        for function in (read_metrics, open_run, write_card):
+            try: function(run.path)
+            except LmnbError as error: assert "\n" not in str(error)
+    corpora(), run_tokenizers()
+    return runs
+
+
+def test_a_hundred_spoiled_runs_take_nobody_down(trained, fresh_home):
+    import random, shutil
+    from lmnb.checkpoint import pointed
+    run, data, _ = trained
+    (run.parent / "report.json").write_text('{"steps": [{"step": "a", "entered": 2, "kept": 1, "dropped": 1, "reasons": {"x": 1}}], "documents": 1}')
+    (run / "command.json").write_text('{"command": ["lmnb", "train", "--data", "a.csv"]}')
+    whole = fresh_home.parent / "whole"
+    shutil.copytree(fresh_home, whole)
+    dice = random.Random(0)
+    inside = run.relative_to(fresh_home)
+    places = [inside / name for name in ("config.json", "metrics.jsonl", "scores.json", "command.json", "checkpoints/best", "checkpoints/last")]
+    places += [pointed(run).relative_to(fresh_home) / name for name in ("config.json", "manifest.json", "tokenizer.json", "scores.json")]
+    places += [inside.parent / "baselines.json", inside.parent / "report.json", next(run.glob("items-*")).relative_to(fresh_home)]
+    shutil.copytree(run, run.with_name("sound"))
+    for number in range(130):
+        place = places[number % len(places)]
+        (fresh_home / place).write_bytes(spoiled(whole / place, dice))
+        runs = looked_at(fresh_home)
+        sound = next(found for found in runs if found.path.name == "sound")
+        assert sound.ok and sound.scores, (number, place)
+        if place.name in ("manifest.json", "best") and not runs[0].ok: assert runs[0].status and "\n" not in runs[0].status
+        shutil.copyfile(whole / place, fresh_home / place)
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_no_trap(trained):
+    import os
+    from lmnb.serve import find_runs
+    run, _, _ = trained
+    for name in ("scores.json", "metrics.jsonl", "config.json"):
+        (run / name).rename(run / "aside")
+        os.mkfifo(run / name)
+        find_runs()
+        (run / name).unlink(); (run / name).mkdir()
+        find_runs()
+        (run / name).rmdir(); (run / "aside").rename(run / name)
+    assert find_runs()[0].ok
+
+
+# ---- weights that do not fit
+
+def test_weights_are_asked_before_anything_is_allocated(trained):
+    import json, resource
+    from lmnb.checkpoint import load_checkpoint, pointed, seal
+    from lmnb.core import CorruptError
+    place = pointed(trained[0])
+    sound = (place / "config.json").read_text()
+    for changes in ({"width": 16384}, {"vocab_size": 1_000_000}, {"buckets": 10_000_000}, {"architecture": "lstm", "width": 16384, "layers": 128, "embedding_width": None},
+                    {"architecture": "transformer", "width": 1024, "heads": 4, "embedding_width": None}, {"architecture": "transformer", "experts": 256, "layers": 128}):
+        config = json.loads(sound)
+        config["model"] |= changes
+        (place / "config.json").write_text(json.dumps(config)); seal(place)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(CorruptError): load_checkpoint(place)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, changes
+
+
+def test_headers_of_weights(tmp_path):
+    import json, struct
+    import numpy as np
+    from safetensors.numpy import save_file
+    from lmnb.checkpoint import tensor_shapes
+    from lmnb.core import CorruptError
+    path = tmp_path / "model.safetensors"
+    save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(0, np.float32), "c": np.zeros(4, np.int64)}, path, metadata={"format": "pt"})
+    assert sorted(tensor_shapes(path)) == [("a", (2, 3)), ("b", (0,)), ("c", (4,))]
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    bad = {"many": {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_001)}, "shape": {"a": entry | {"shape": [3]}}, "beyond": {"a": entry | {"data_offsets": [0, 80]}},
+           "gap": {"a": entry, "b": entry | {"data_offsets": [16, 24]}}, "kind": {"a": entry | {"dtype": "F99"}}, "negative": {"a": entry | {"shape": [-2]}}, "list": [], "text": {"a": "b"}, "huge": {"a": entry | {"shape": [10**30]}}, "true": {"a": entry | {"shape": [True, 2]}}}
+    for name, header in bad.items():
+        raw = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(24))
+        with pytest.raises(CorruptError): tensor_shapes(path)
+    for raw in (b"", b"1234", struct.pack("<Q", 2**60) + b"{}", struct.pack("<Q", 2) + b"{x", struct.pack("<Q", 40) + b'{"a":1,"a":2}' + bytes(40), struct.pack("<Q", 5000) + b"9" * 5000):
+        path.write_bytes(raw)
+        with pytest.raises(CorruptError): tensor_shapes(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(trained):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from lmnb.checkpoint import load_checkpoint, pointed, seal
+    from lmnb.core import CorruptError
+    place = pointed(trained[0])
+    tensors = load_file(place / "model.safetensors")
+    next(iter(tensors.values())).view(-1)[0] = torch.nan
+    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"}); seal(place)
+    with pytest.raises(CorruptError, match="not finite"): load_checkpoint(place)

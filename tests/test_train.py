@@ -496,7 +496,7 @@ def test_minimal_pairs_of_a_trained_model(tmp_path):
     data = DataSet("animals", "lm", ("en",), "none", {"train": [{"text": "the cat sat on the mat\n"*200}], "dev": [{"text": "the cat sat on the mat\n"*5}]})
     run = fit(tmp_path/"animals"/"gru", task="lm", model="gru-tiny", data=data, tokenizer_kind="char", steps=60, batch=8, length=23, rate=0.02)
     pairs = DataSet("pairs", "pairs", ("en",), "none", {"test": [{"good": "the cat sat on the mat", "bad": "the mat sat no the cat", "phenomenon": "order"}]*3})
-    scores = evaluate_run(run, pairs)["test"]
+    scores = evaluate_run(run, pairs)["pairs-test"]
     assert [(score.metric, score.value, score.n) for score in scores] == [("pairs", 100, 3), ("pairs: order", 100, 3)]
     assert read_scores(run)[0]["pairs-test"] == scores
     with pytest.raises(UsageError, match="a data set for translate"): evaluate_run(run, DataSet("other", "translate", ("en",), "none", {"test": []}))
