@@ -1,13 +1,15 @@
 """The dashboard without a browser: every page in both languages, with models, without any, and with broken ones."""
-import ast, json, re, shutil, string, time
+import ast, io, json, os, re, shutil, string, time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lmnb.checkpoint import pointed
 from lmnb.clean import CLEANING, run_steps
-from lmnb.collect import Document
+from lmnb.cli import Progress, prepared
+from lmnb.collect import Document, load_dataset
 from lmnb.core import InputError, UsageError, locked
+from lmnb.dedup import DEDUP
 from lmnb.figures import changes, count_bars, length_bars, step_bars
 from lmnb.pipeline import note_corpus, run_pipeline
 from lmnb.serve import corpora, find_runs, in_worker, prepare_upload, remove_run, rename_run, unreadable
@@ -280,6 +282,51 @@ def test_a_broken_report_is_one_sentence_with_a_command(with_corpus, content):
     (with_corpus / "corpora/letters/result/report.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     app = open_page("data")
     assert not app.exception and len(sentences(app)) == 1 and "`lmnb clean SOURCE --out" in sentences(app)[0] and "damaged" in sentences(app)[0]
+
+
+@pytest.fixture(scope="session")
+def quickstart_home(tmp_path_factory):
+    "What `lmnb quickstart` leaves of the data stage, and an upload that is newer."
+    home, before = tmp_path_factory.mktemp("quickstart"), os.environ["LMNB_HOME"]
+    os.environ["LMNB_HOME"] = str(home)
+    try:
+        prepared("pydocs", Progress(io.StringIO()))
+        prepare_upload([("letter.txt", "The library opens at nine and closes at six. 图书馆九点开门。".encode())])
+    finally: os.environ["LMNB_HOME"] = before
+    return home
+
+
+@pytest.mark.parametrize("lang, name", [("en", "quickstart-pydocs/unique"), ("zh", "quickstart-chinese/unique")])
+def test_quickstart_fills_every_view_of_the_data(quickstart_home, monkeypatch, lang, name):
+    monkeypatch.setenv("LMNB_HOME", str(quickstart_home))
+    report, one, duplicates = (open_page("data", lang, view=view) for view in ("report", "fate", "twins"))
+    for app in (report, one, duplicates):
+        assert not app.exception and not sentences(app) and app.selectbox[0].value == name       # in the reader's language, and never an upload by itself
+        assert len(app.selectbox[0].options) == 3
+    steps = report.dataframe[0].value
+    assert len(steps) > 8 and steps.iloc[0, 2] > 5000 and steps.iloc[-1, 3] > 5000 and steps.iloc[:, 5].sum() > 300
+    assert one.text_input[0].value == "" and len(one.selectbox[2].options) == 50 and "<div" in shown_html(one)
+    assert len(duplicates.selectbox[1].options) > 30 and "text-decoration:line-through" in shown_html(duplicates)
+    kept = [clip for clip in duplicates.selectbox[1].options if any("一" <= c <= "鿿" for c in clip.split("·")[0])]
+    assert (len(kept) > 30) == (lang == "zh")
+    gone = one.selectbox[1].options[1:]
+    assert len(gone) >= 3                                                                          # steps that removed something, each to be chosen
+    one.selectbox[1].set_value("near").run()                                               # near duplicates
+    assert not one.exception and not sentences(one) and any("**near**" in text for text in texts(one))
+
+
+def test_quickstart_mends_what_was_damaged_and_keeps_the_readers_own(quickstart_home, tmp_path, monkeypatch):
+    shutil.copytree(quickstart_home, tmp_path / "home")
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    own, made = (tmp_path / "home/corpora" / name for name in ("pydocs", "quickstart-pydocs"))
+    shutil.copytree(made, own)
+    (own / "unique/report.json").write_text("mine")
+    whole = {name: (made / name).read_bytes() for name in ("collected/documents-00000.jsonl", "cleaned/removed-00000.jsonl", "cleaned/manifest.json", "unique/report.json", "unique/clusters.jsonl")}
+    for name, content in whole.items(): (made / name).write_bytes(content[:100] + b"?" + content[101:])
+    data = prepared("pydocs", Progress(io.StringIO()))
+    assert {name: (made / name).read_bytes() for name in whole} == whole and (own / "unique/report.json").read_text() == "mine"
+    docs = [Document.of(row["text"], position=i) for i, row in enumerate(load_dataset("pydocs").parts["train"])]
+    assert data.parts["train"] == [{"text": doc.text} for doc in run_steps([*CLEANING, *DEDUP], docs)[0]]      # the pipeline keeps what the steps keep
 
 
 @pytest.mark.parametrize("view", ["fate", "twins", "report"])
