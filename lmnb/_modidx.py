@@ -631,6 +631,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                               'lmnb.figures.heat_map': ('figures.html#heat_map', 'lmnb/figures.py'),
                               'lmnb.figures.learning_curves': ('figures.html#learning_curves', 'lmnb/figures.py'),
                               'lmnb.figures.length_bars': ('figures.html#length_bars', 'lmnb/figures.py'),
+                              'lmnb.figures.literal': ('figures.html#literal', 'lmnb/figures.py'),
                               'lmnb.figures.log_axis': ('figures.html#log_axis', 'lmnb/figures.py'),
                               'lmnb.figures.marked': ('figures.html#marked', 'lmnb/figures.py'),
                               'lmnb.figures.pieces_in': ('figures.html#pieces_in', 'lmnb/figures.py'),

@@ -1,5 +1,5 @@
 """The dashboard without a browser: every page in both languages, with models, without any, and with broken ones."""
-import ast, io, json, os, re, shutil, string, time
+import ast, html, inspect, io, json, os, re, shutil, string, time
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,6 +10,7 @@ from lmnb.cli import Progress, prepared
 from lmnb.collect import Document, load_dataset
 from lmnb.core import InputError, UsageError, locked
 from lmnb.dedup import DEDUP
+from lmnb import figures
 from lmnb.figures import changes, count_bars, length_bars, step_bars
 from lmnb.pipeline import note_corpus, run_pipeline
 from lmnb.serve import corpora, find_runs, in_worker, prepare_upload, remove_run, rename_run, unreadable
@@ -400,6 +401,49 @@ def test_the_figures_of_a_report():
     assert [bar.name for bar in figure.data][2] == "丢弃" and [sum(bar.x[i] for bar in figure.data) for i in (0, 1)] == [3, 3]
     assert step_bars([]).data is not None and length_bars({}).data[0].y == (0,) and count_bars({}).data[0].x == ()
     assert list(length_bars({"0": 1, "11": 2}).layout.xaxis.ticktext)[-1] == "1k"
+
+
+HOSTILE = ["<a href='http://evil.example/x'>x</a>", "<b>bold</b><br>", "<span style='background:url(http://evil.example/x)'>x</span>", "&lt;i&gt;", "$\\href{http://evil.example}{x}$", "%{y}<extra>z</extra>", "\udcff half"]
+DRAWN = {   # what draws a figure, with names from a file in every place that has a name
+    "learning_curves": lambda names: figures.learning_curves({name: [{"step": 1, "dev_loss": 2.0}] for name in names}),
+    "quality_against": lambda names: figures.quality_against([{"name": name, "parameters": 9, "value": 1.0} for name in names], metric=names[0]),
+    "score_bars": lambda names: figures.score_bars([{"name": name, "value": 1.0} for name in names], baselines=[{"name": name, "value": 1.0} for name in names], metric=names[0]),
+    "probabilities": lambda names: figures.probabilities({name: 0.1 for name in names}),
+    "heat_map": lambda names: figures.heat_map([[1.0]*len(names)]*len(names), rows=names, columns=names),
+    "confusion": lambda names: figures.confusion(names, [[1]*len(names)]*len(names)),
+    "attention_map": lambda names: figures.attention_map([[1.0]*len(names)]*len(names), read=names, written=names),
+    "step_bars": lambda names: figures.step_bars([dict(step=name, entered=2, kept=2, changed=1, dropped=0, quarantined=0) for name in names]),
+    "count_bars": lambda names: figures.count_bars(dict.fromkeys(names, 3)),
+    "length_bars": lambda names: figures.length_bars({"3": 1}),
+    "s_curve": lambda names: figures.s_curve(),
+    "rate_curve": lambda names: figures.rate_curve([0.1], [1.0]),
+}
+
+
+def strings_in(value):
+    "Every text of a figure, wherever it stands."
+    if isinstance(value, str): yield value
+    if isinstance(value, (dict, list, tuple)):
+        for part in (value.values() if isinstance(value, dict) else value): yield from strings_in(part)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_name_in_a_figure_is_never_markup(name):
+    "Plotly reads a little HTML (links too) in names, labels and hints, and formulas where MathJax is about."
+    drawn = json.loads(DRAWN[name](HOSTILE).to_json())
+    found = [text.replace("<extra></extra>", "") for text in strings_in(drawn)]
+    assert not [text for text in found if re.search(r"<|\$|&(?!lt;|amp;|#36;)", text)]
+    if name not in ("length_bars", "s_curve", "rate_curve"): assert {html.unescape(text) for text in found} >= {text.encode("utf-8", "replace").decode() for text in HOSTILE if len(text) < 36}     # and none is lost
+
+
+def test_every_figure_is_drawn_with_hostile_names():
+    told = {name for name, function in vars(figures).items() if getattr(function, "__module__", "") == "lmnb.figures" and name in figures.__all__ and not isinstance(function, type)}
+    assert set(DRAWN) == {name for name in told if "go.Figure(" in inspect.getsource(getattr(figures, name)) or "heat_map(" in inspect.getsource(getattr(figures, name))}
+
+
+def test_a_run_named_like_a_date_or_a_number_keeps_its_name_in_the_scores():
+    figure = figures.score_bars([{"name": "2026-01-05", "value": 1.0}, {"name": "7", "value": 2.0}])
+    assert figure.layout.yaxis.type == "category" and list(figure.data[0].y) == ["2026-01-05", "7"]
 
 
 def test_a_result_elsewhere_is_found_by_its_note(with_corpus, tmp_path):
