@@ -126,6 +126,7 @@ def test_type_a_prompt_and_see_the_text(dashboard, tab):
 def test_the_language_and_the_selection_survive_in_the_url(dashboard, tab):
     tab.goto(f"{dashboard}/generate?lang=zh&runs=pydocs%2Frnn-tiny&prompt=Raise")
     ready(tab, CONTENT["generate"])
+    tab.locator("strong", has_text="Raise").first.wait_for(timeout=60_000)
     assert tab.locator("strong", has_text="Raise").count() == 1 and "lang=zh" in tab.url and "rnn-tiny" in tab.url
     tab.get_by_role("link", name="分类").click()                                        # another page: the language stays, the selection does not
     ready(tab, CONTENT["classify"])
