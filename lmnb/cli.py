@@ -63,9 +63,9 @@ def clock(seconds:float):   # -> "1:05"
     return f"{int(seconds)//60}:{int(seconds)%60:02d}"
 
 # %% ../nbs/54_cli.ipynb #c009
-def training_line(name, facts, began):   # -> text
+def training_line(name, facts):   # -> text
     "Share done, rate, loss and time left of a training."
-    done, passed = max(facts["progress"], 1e-6), time.monotonic() - began
+    done, passed = max(facts["progress"], 1e-6), facts["seconds"]     # of training: preparing it has lines of its own
     rate = facts["tokens"]/max(facts["seconds"], 1e-6)
     loss = "" if facts["loss"] != facts["loss"] else f"  loss {facts['loss']:.3f}"
     return f"{name}  {done:4.0%}  {rate:,.0f} targets/s{loss}  {clock(passed*(1 - done)/done)} left"
@@ -387,7 +387,7 @@ def train(data: Data,
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     recipe, shape = settings(more or [])
-    progress, began = Progress(), time.monotonic()
+    progress = Progress()
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
@@ -402,7 +402,7 @@ def train(data: Data,
     keeping = noted(Path(folder), context, resume) if first else nullcontext()
     with keeping, ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
-            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
+            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if not first: return          # under torchrun the first process scores, and speaks
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
@@ -838,7 +838,7 @@ def do_job(data,         # DataSet
     if stale(run, data, steps): shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run/MADE, "{}")
-    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
+    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
