@@ -550,7 +550,7 @@ def data():
     listed = corpora()
     for corpus in listed:
         if not corpus.ok: st.warning(t("corpus_broken", name=corpus.name, why=corpus.status, command=corpus.mend), icon=":material/build:")
-    listed.sort(key=lambda corpus: (corpus.uploaded, language() not in (corpus.report.languages if corpus.report else ())))       # a corpus that was made, before an upload
+    listed.sort(key=lambda corpus: (corpus.uploaded, language_of(corpus) != language()))       # a corpus that was made, before an upload
     whole = {place_of(corpus): corpus for corpus in listed if corpus.ok}
     if not whole:
         if not listed: st.info(t("corpus_missing", command="lmnb quickstart --only lm"), icon=":material/lightbulb:")
@@ -559,6 +559,12 @@ def data():
     corpus = whole[st.selectbox(t("corpus"), places, places.index(from_url("corpus", whole)), key="corpus", format_func={place: found.name for place, found in whole.items()}.get, on_change=to_url, args=("corpus",))]
     if view == "report" or corpus.documents: views[view](corpus)
     else: st.info(t("corpus_bare"), icon=":material/lightbulb:")
+
+
+def language_of(corpus):
+    "The language of most of its documents; None where that is not known."
+    counts = corpus.report.languages if corpus.report else {}
+    return max(counts, key=counts.get, default=None)
 
 
 def from_url(key, known):
