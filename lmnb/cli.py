@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'REPAIRS', 'Data',
            'Columns', 'From', 'To', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD',
-           'MINUTES', 'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of',
+           'MINUTES', 'STAGES', 'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of',
            'report_lines', 'Rate', 'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect',
            'cleaning', 'clean', 'dedup', 'tokenize', 'data_of', 'settings', 'given_options', 'noted', 'large_text',
            'Preparing', 'run_folder', 'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise',
            'bench_line', 'bench', 'evaluate', 'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs',
            'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads', 'chances_line', 'generate',
-           'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'prepared',
-           'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_',
-           'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'kept_corpus',
+           'chinese_texts', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated',
+           'shipped', 'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -63,9 +63,9 @@ def clock(seconds:float):   # -> "1:05"
     return f"{int(seconds)//60}:{int(seconds)%60:02d}"
 
 # %% ../nbs/54_cli.ipynb #c009
-def training_line(name, facts, began):   # -> text
+def training_line(name, facts):   # -> text
     "Share done, rate, loss and time left of a training."
-    done, passed = max(facts["progress"], 1e-6), time.monotonic() - began
+    done, passed = max(facts["progress"], 1e-6), facts["seconds"]     # of training: preparing it has lines of its own
     rate = facts["tokens"]/max(facts["seconds"], 1e-6)
     loss = "" if facts["loss"] != facts["loss"] else f"  loss {facts['loss']:.3f}"
     return f"{name}  {done:4.0%}  {rate:,.0f} targets/s{loss}  {clock(passed*(1 - done)/done)} left"
@@ -391,7 +391,7 @@ def train(data: Data,
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     recipe, shape = settings(more or [])
-    progress, began = Progress(), time.monotonic()
+    progress = Progress()
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test or from_ or to)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
@@ -406,7 +406,7 @@ def train(data: Data,
     keeping = noted(Path(folder), context, resume) if first else nullcontext()
     with keeping, ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
-            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
+            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if not first: return          # under torchrun the first process scores, and speaks
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
@@ -763,21 +763,41 @@ def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data 
         if part not in ROAD: raise UsageError(f"unknown part {part!r}: choose from {', '.join(ROAD)}")
     return [(part, data, model) for part in chosen for data in QUICKSTART[part] for model in ROAD[part]]
 
+# %% ../nbs/54_cli.ipynb #c042p
+STAGES = {"collected": (), "cleaned": ("lmnb.clean:CLEANING",), "unique": ("lmnb.dedup:DEDUP",)}   # folder -> the steps that lead to it
+
+def kept_corpus(name, docs, progress):   # plain name, list of Document, Progress -> list of Document: what stays
+    "Collect, clean and deduplicate, a folder for each stage and its report; what was done before is only read, what has been damaged since is made anew."
+    from lmnb.collect import write_documents
+    from lmnb.pipeline import corpora_dir, documents, pieces_of, run_pipeline
+    folder = corpora_dir()/f"quickstart-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_documents(folder/"documents.jsonl", docs)
+    for stage, above in zip(STAGES, ("documents.jsonl", *STAGES)): run_pipeline(folder/above, list(STAGES[stage]), folder/stage)
+    kept = [doc for piece in pieces_of(folder/stage) for doc in documents(piece)]
+    progress.line(f"{name}: {len(docs):,} documents collected, {len(kept):,} kept after cleaning and deduplication (every step: lmnb app, page Data; files: {folder})")
+    return kept
+
+def chinese_texts():   # -> list of Document
+    "The Chinese of the embedded sets: dialogues, reviews, and the words of programs."
+    from lmnb.collect import Document, load_dataset
+    rows = {"chat": [f"{row['user']}\n{row['answer']}" for row in load_dataset("chat").parts["train"] if row["language"] == "zh"],
+            "sentiment_zh": [row["text"] for row in load_dataset("sentiment_zh").parts["train"]],
+            "translate_en_zh": [row["target"] for row in load_dataset("translate_en_zh").parts["train"]]}
+    return [Document.of(text, source=name, position=i, kind="text", language="zh") for name, texts in rows.items() for i, text in enumerate(texts)]
+
 # %% ../nbs/54_cli.ipynb #c042
 def prepared(name:str, progress):   # -> DataSet
-    "A data set; a language model's training text goes through cleaning and deduplication first, with a report beside the runs."
+    "A data set; a language model's training text goes through cleaning and deduplication first, and stays where the dashboard's page Data finds it."
     from dataclasses import replace
-    from lmnb.clean import CLEANING, run_steps
     from lmnb.collect import Document, load_dataset
-    from lmnb.dedup import DEDUP
     from lmnb.serve import runs_dir
     data = load_dataset(name)
     if data.task != "lm": return data
-    docs = [Document.of(row["text"], source=name, position=i, kind="text") for i, row in enumerate(data.parts["train"])]
-    kept, report = run_steps([*CLEANING, *DEDUP], docs)
-    (runs_dir()/name).mkdir(parents=True, exist_ok=True)
-    write_atomic(runs_dir()/name/"report.json", json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
-    progress.line(f"{name}: {len(docs):,} documents collected, {len(kept):,} kept after cleaning and deduplication (report: {runs_dir()/name/'report.json'})")
+    docs = [Document.of(row["text"], source=name, position=i, kind="text", name=row["name"], language=row["language"]) for i, row in enumerate(data.parts["train"])]
+    kept = kept_corpus(name, docs, progress)
+    kept_corpus("chinese", chinese_texts(), progress)
+    (runs_dir()/name/"report.json").unlink(missing_ok=True)       # an earlier version's, without the documents
     return replace(data, parts=data.parts | {"train": [{"text": doc.text} for doc in kept], "dev": data.parts["dev"][:DEV_ROWS]})
 
 DEV_ROWS = 200   # of the development part: eight looks at it must not cost more than the training
@@ -831,7 +851,7 @@ def do_job(data,         # DataSet
     if stale(run, data, steps): shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run/MADE, "{}")
-    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
+    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")

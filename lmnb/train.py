@@ -198,7 +198,7 @@ class Run:
         self.threads = Threads(recipe.threads or (None if self.device.type == "cpu" and self.ranks.world == 1 else torch.get_num_threads()))
         self.lowest, self.rise = None, 1.0                                    # of the development part's loss; the last one, in multiples of it
         self.dev_size = None                                          # where time decides how much of `dev` is scored
-        self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; see `go`
+        self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; the flag of `go`
         self.bound_dev()
         if len(self.dev) == 0: raise InputError("there is nothing to choose the best checkpoint by: the development part is empty, give more data")
         self.task.prepare(self.examples, recipe)
@@ -265,7 +265,7 @@ def time_dev(self:Run):
         few = self.task.sample(self.dev, max(2**10, most//16))[0]
         self.loss.eval()
         began = time.perf_counter()
-        self.task.score(self.model, few, self.loss, self.stop)
+        self.task.score(self.model, few, self.loss, partial(leave, self))
         spent = (time.perf_counter() - began)*most/len(few)
         self.loss.train()
         allowed = 60*self.recipe.minutes/5/self.recipe.scores
@@ -549,7 +549,7 @@ def evaluate(self:Run):   # -> dict
     "Save, score the development part, and move `best` if it is better."
     self.keep(due=True)
     self.loss.eval()
-    with self.averaged(): found = self.task.score(self.model, self.dev, self.loss, self.stop)
+    with self.averaged(): found = self.task.score(self.model, self.dev, self.loss, partial(leave, self))
     self.loss.train()
     score = dict(zip(found, together(self.ranks, *(value*self.ranks.first for value in found.values()))))     # the first rank's: all must decide alike
     self.stale += 1
@@ -612,9 +612,9 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
 STOPPED = "stopped at step {}, everything is saved: give the same command again to go on (lmnb train: with --resume)"
 
 # %% ../nbs/32_train.ipynb #c031bp
-def leave(run, flag):   # a Run that has been saved, a threading.Event
+def leave(run):   # a Run that has been saved
     "Raises `Interrupted` where the process has been asked to end."
-    if flag.is_set():
+    if run.stop and run.stop.is_set():
         raise Interrupted(STOPPED.format(run.step))
 
 # %% ../nbs/32_train.ipynb #c031bq
@@ -677,7 +677,7 @@ def go(self:Run,
     told = 0.0
     with stop_flag() as stop:
         if self.ranks.world == 1:
-            self.stop = partial(leave, self, stop)      # also in the middle of a score: what it is about has been saved
+            self.stop = stop                            # also in the middle of a score: what it is about has been saved
         self.pick_threads()
         self.time_dev()
         if self.due: self.look()
