@@ -1749,6 +1749,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                               'lmnb.widgets.Explorer.__init__': ('widgets.html#explorer.__init__', 'lmnb/widgets.py'),
                               'lmnb.widgets.Explorer._ipython_display_': ('widgets.html#explorer._ipython_display_', 'lmnb/widgets.py'),
                               'lmnb.widgets.Explorer.parts': ('widgets.html#explorer.parts', 'lmnb/widgets.py'),
+                              'lmnb.widgets.Explorer.parts_or_error': ('widgets.html#explorer.parts_or_error', 'lmnb/widgets.py'),
                               'lmnb.widgets.Explorer.update': ('widgets.html#explorer.update', 'lmnb/widgets.py'),
                               'lmnb.widgets.as_figure': ('widgets.html#as_figure', 'lmnb/widgets.py'),
                               'lmnb.widgets.as_output': ('widgets.html#as_output', 'lmnb/widgets.py'),
