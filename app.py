@@ -461,6 +461,7 @@ def answer():
         found = demo(checkpoint, question=question, passage=passage)
         st.html(typeset(found["text"] or "–", tag="h4"))
         st.caption(t("sure", chance=f"{found['probability']:.0%}"))
+        if found.get("read", 0) < found.get("windows", 0): st.caption(t("windows_read", count=f"{found['windows']:,}", read=f"{found['read']:,}"))
         begin, end = found["start"], found["end"]
         st.html(typeset(passage[:begin], ("mark", passage[begin:end]), passage[end:]) if found["text"] else typeset(passage))
     show_code(chosen[0][0], "answer", question=question, passage=passage)

@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'REPAIRS', 'Data',
-           'Columns', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES', 'STAGES',
-           'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
-           'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect', 'cleaning', 'clean', 'dedup',
-           'tokenize', 'data_of', 'settings', 'given_options', 'noted', 'large_text', 'Preparing', 'run_folder',
-           'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate',
-           'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
-           'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
-           'answer', 'topic_texts', 'topics', 'jobs_of', 'kept_corpus', 'chinese_texts', 'prepared', 'stale',
-           'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks',
-           'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'Columns', 'From', 'To', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD',
+           'MINUTES', 'STAGES', 'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of',
+           'report_lines', 'Rate', 'engine_options', 'run_stage', 'run_into_file', 'write_parquet', 'collect',
+           'cleaning', 'clean', 'dedup', 'tokenize', 'data_of', 'settings', 'given_options', 'noted', 'large_text',
+           'Preparing', 'run_folder', 'outside', 'train', 'scores_line', 'scoring', 'classical_lines', 'advise',
+           'bench_line', 'bench', 'evaluate', 'beside', 'compare', 'comparison', 'table_line', 'run_line', 'runs',
+           'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads', 'chances_line', 'generate',
+           'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics', 'jobs_of', 'kept_corpus',
+           'chinese_texts', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated',
+           'shipped', 'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -243,15 +243,19 @@ def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, wor
 # %% ../nbs/54_cli.ipynb #c063d
 Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or folder of your own; two parallel files by two --data, or with a comma between them")]
 Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
+From = Annotated[Optional[str], typer.Option("--from", help="of translations: the language of the source, such as en, where you know it better than its script tells")]
+To = Annotated[Optional[str], typer.Option("--to", help="of translations: the language of the target, such as zh; scores cut their references as it asks, and else as each one's own script does")]
 PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
 
-def data_of(data:list, **options):   # what --data names; options of `load_dataset` -> DataSet
+def data_of(data:list, source=None, target=None, **options):   # what --data, --from and --to name; options of `load_dataset` -> DataSet
     "A data set for training; its `notes` say how it was read and how many rows were used."
-    from lmnb.collect import load_dataset
+    from lmnb.collect import load_dataset, spoken_as
+    if source or target:
+        options["task"] = options.get("task") or "translate"
     found = load_dataset(data[0] if len(data) == 1 else data, **options)
     if options.get("task"):
         found.need(options["task"])
-    return found
+    return spoken_as(found, source, target)
 
 # %% ../nbs/54_cli.ipynb #c062
 def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or ModelConfig -> changes of the recipe, changes of the model
@@ -360,7 +364,7 @@ def outside(folder):   # of a run -> text, empty where the dashboard finds it
 def train(data: Data,
           model: Annotated[str, typer.Option(help="rnn, gru, lstm, transformer, bag, embedding-lstm ...")] = "lstm",
           task: Annotated[Optional[str], typer.Option(help="lm, classify, translate, answer, summarize or chat; default: what the data is for")] = None,
-          columns: Columns = None, dev: PartFile = None, test: PartFile = None,
+          columns: Columns = None, dev: PartFile = None, test: PartFile = None, from_: From = None, to: To = None,
           minutes: Annotated[Optional[float], typer.Option(min=0.001)] = None, epochs: Annotated[Optional[float], typer.Option(min=0.001)] = None,
           steps: Annotated[Optional[int], typer.Option(min=1)] = None, batch: Annotated[Optional[int], typer.Option(min=1)] = None,
           rate: Annotated[Optional[float], typer.Option(help="highest learning rate")] = None, seed: int = 0,
@@ -389,9 +393,9 @@ def train(data: Data,
     recipe, shape = settings(more or [])
     progress = Progress()
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
-        plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
+        plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test or from_ or to)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
-        found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
+        found = found or data_of(data, from_, to, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
     folder = run_folder(found.name, model, name, out)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
@@ -484,13 +488,17 @@ def bench(model: Annotated[Optional[list[str]], typer.Option(help="a preset; giv
 @app.command()
 def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="a file or folder of your own, which is scored as a whole; or the name of a data set")],
              part: Annotated[Optional[str], typer.Option(help="one part, such as test; of your own file, as it was split for training")] = None,
-             columns: Columns = None, as_json: Json = False):
+             columns: Columns = None, from_: From = None, to: To = None, as_json: Json = False):
     "Score a checkpoint on a whole file, or on the test parts of a data set; the scores are kept beside it."
     from lmnb.collect import DATASETS, load_dataset, whole_set
-    from lmnb.serve import evaluate_run, open_run, resolve
-    progress, task = Progress(), open_run(checkpoint).config.task.name
-    named = data in DATASETS
-    found = load_dataset(data) if named else load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns)
+    from lmnb.serve import as_learned, evaluate_run, open_run, resolve
+    progress, config = Progress(), open_run(checkpoint).config
+    task = config.task.name
+    if data in DATASETS:
+        if columns or from_ or to: raise UsageError(f"{data} is a data set of lmnb, with columns and languages of its own: --columns, --from and --to are for your files")
+        found = load_dataset(data)
+    else:
+        found = as_learned(config, load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns), from_, to)
     if not as_json:
         for note in found.notes: progress.line(note)
     for name, scores in evaluate_run(checkpoint, found, part, on_step=scoring(progress)).items():
@@ -716,6 +724,8 @@ def answer(checkpoint: Checkpoint_, question: str,
     else: text = file_text(file or "-") if passage_text is None else argument(passage_text)
     result = demo(found, question=argument(question), passage=text)
     say(json_line(result) if as_json else f"{one_line(result['text'])}  ({result['probability']:.0%})")
+    if result.get("read", 0) < result.get("windows", 0):
+        say(f"the passage is long: of its {result['windows']:,} windows those {result['read']:,} were read that share most with the question", err=True)
     say_threads()
 
 # %% ../nbs/54_cli.ipynb #c039
@@ -831,10 +841,13 @@ def do_job(data,         # DataSet
            steps=None,   # only so many
            ):
     "Train (or go on, or begin again where the data has changed) and score one model."
-    from lmnb.serve import evaluate_run, main_score, read_run
+    from lmnb.serve import evaluate_run, main_score, read_run, scores_in
     from lmnb.train import fit
     run, began = place_of(data, model), time.monotonic()
-    if (run/"scores.json").is_file() and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
+    scored = (run/"scores.json").is_file()
+    try: scored and scores_in(run/"scores.json")
+    except LmnbError: (run/"scores.json").unlink()           # the model may be whole: it is scored again
+    if scored and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
     if stale(run, data, steps): shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run/MADE, "{}")

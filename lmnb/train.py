@@ -814,9 +814,9 @@ def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out. Raises `CorruptError` for another that is not."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
-    try: lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+    try: *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error: raise CorruptError(f"{path} is not text in UTF-8 ({str(error)[:80]}): copy the run again") from error
-    return [measured_row(line, path) for line in lines]
+    return [measured_row(line, path) for line in lines + [last]*last.endswith("}") if line.strip()]
 
 def measured_row(line:str,   # of `metrics.jsonl`
                  path,       # the file, for a message
@@ -824,11 +824,15 @@ def measured_row(line:str,   # of `metrics.jsonl`
     "One measurement: `step`, and numbers where numbers belong; raises `CorruptError` for anything else."
     try: row = sound_json(line, finite=False)
     except (ValueError, RecursionError) as error: raise CorruptError(f"{path} has a line that is not JSON ({str(error)[:80]}): remove that line") from error
+    if not isinstance(row, dict): raise CorruptError(f"{path} has a line that is no measurement ({line[:20]!r}): remove that line")
     for name in ("step", "tokens", "seconds", "loss", "rate", "gradient", "dev_loss", "dev_accuracy"):
         value = row.get(name, 0)
         whole_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18
         if not whole_number and not isinstance(value, (float, type(None)) if name not in ("step", "tokens") else ()):
             raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
+    for name in ("seconds", "progress"):
+        value = row.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10**18): raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
     if "step" not in row: raise CorruptError(f"{path} has a line without a step: remove that line")
     return row
 
