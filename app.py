@@ -461,6 +461,7 @@ def answer():
         found = demo(checkpoint, question=question, passage=passage)
         st.html(typeset(found["text"] or "–", tag="h4"))
         st.caption(t("sure", chance=f"{found['probability']:.0%}"))
+        if found.get("read", 0) < found.get("windows", 0): st.caption(t("windows_read", count=f"{found['windows']:,}", read=f"{found['read']:,}"))
         begin, end = found["start"], found["end"]
         st.html(typeset(passage[:begin], ("mark", passage[begin:end]), passage[end:]) if found["text"] else typeset(passage))
     show_code(chosen[0][0], "answer", question=question, passage=passage)
@@ -549,7 +550,7 @@ def data():
     listed = corpora()
     for corpus in listed:
         if not corpus.ok: st.warning(t("corpus_broken", name=corpus.name, why=corpus.status, command=corpus.mend), icon=":material/build:")
-    listed.sort(key=lambda corpus: (corpus.uploaded, language() not in (corpus.report.languages if corpus.report else ())))       # a corpus that was made, before an upload
+    listed.sort(key=lambda corpus: (corpus.uploaded, language_of(corpus) != language()))       # a corpus that was made, before an upload
     whole = {place_of(corpus): corpus for corpus in listed if corpus.ok}
     if not whole:
         if not listed: st.info(t("corpus_missing", command="lmnb quickstart --only lm"), icon=":material/lightbulb:")
@@ -558,6 +559,12 @@ def data():
     corpus = whole[st.selectbox(t("corpus"), places, places.index(from_url("corpus", whole)), key="corpus", format_func={place: found.name for place, found in whole.items()}.get, on_change=to_url, args=("corpus",))]
     if view == "report" or corpus.documents: views[view](corpus)
     else: st.info(t("corpus_bare"), icon=":material/lightbulb:")
+
+
+def language_of(corpus):
+    "The language of most of its documents; None where that is not known."
+    counts = corpus.report.languages if corpus.report else {}
+    return max(counts, key=counts.get, default=None)
 
 
 def from_url(key, known):

@@ -10,7 +10,7 @@ __all__ = ['DATASETS', 'LANGUAGES', 'OURS', 'NOTES', 'RESULT', 'SKIP', 'DEFS', '
            'load_dataset', 'card_of', 'library_docs', 'without_repeats', 'chapter_of', 'distinct', 'summary_pair',
            'interface_pairs', 'letters_of', 'good_pair', 'name_pairs', 'unit_pairs', 'time_pairs', 'amount_pairs',
            'usable_pairs', 'asset_rows', 'machine_facts', 'put_in_words', 'answer_row', 'answer_rows', 'hold_out',
-           'public_text', 'members_text', 'own_paths', 'own_name', 'own_dataset', 'whole_set', 'part_name']
+           'public_text', 'members_text', 'own_paths', 'own_name', 'own_dataset', 'whole_set', 'spoken_as', 'part_name']
 
 # %% ../nbs/10_collect.ipynb #c003
 import ast, difflib, gzip, io, itertools, json, os, platform, random, re, shutil, sys, sysconfig, tempfile, unicodedata, warnings, zipfile, zlib
@@ -971,7 +971,7 @@ def own_dataset(source,             # a file or folder, several with commas, or 
     tongues = {row["language"] for row in rows}
     if found.task == "translate": tongues |= {guess_language(" ".join(row["target"] for row in rows[:200]))}
     languages = tuple(sorted(tongues, key=lambda code: (code == guess_language(" ".join(row["target"] for row in rows[:200])), code) if found.task == "translate" else code))
-    facts = {"rows": found.counts(), "columns": found.how, "source": name}
+    facts = {"rows": found.counts(), "columns": found.how, "source": name} | ({"named": columns} if columns else {}) | {part: ", ".join(map(shown, files)) for part, files in given.items()}
     sizes = ", ".join(f"{part} {len(some):,}" for part, some in parts.items())
     notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}", *notes)
     card = f"# {own_name(paths)}\n\nYour own data, from {name}, read for {found.task} ({found.how}). {found.counts().capitalize()}; {found.left.total():,} unusable ones left out. {sizes} rows.\n" + "".join(f"\n{note}.\n" for note in notes[1:])
@@ -992,6 +992,20 @@ def whole_set(source,             # a file or folder, several with commas, or a 
     languages = tuple(sorted({row["language"] for row in rows}))
     facts = {"whole": part_name(paths), "rows": found.counts()}
     return DataSet(own_name(paths), found.task, languages, "your own", {part_name(paths): rows}, source=name, notes=notes, facts=facts)
+
+def spoken_as(data:DataSet,       # of translations, a reader's own
+              source:str=None,    # what the first column is written in, where the reader knows it better than its script tells: "en", "German"
+              target:str=None,    # and the second
+              ):                  # -> DataSet
+    "The same rows in the languages that the reader names: their references are cut into tokens as the target asks. Raises `UsageError` for what is no language, and for data of another task."
+    if not (source or target): return data
+    if data.name in DATASETS: raise UsageError(f"{data.name} is a data set of lmnb, whose languages are known: --from and --to are for your files")
+    if data.task != "translate": raise UsageError(f"--from and --to name the languages of translations: {data.name} is a data set for {data.task}")
+    codes = {name: language_tag(said) for name, said in (("from", source), ("to", target)) if said}
+    for name, code in codes.items():
+        if not re.fullmatch(r"[a-z]{2,3}", code): raise UsageError(f"--{name} {(source if name == 'from' else target)!r} is no language: give its code, such as en, zh or ja")
+    ends = (codes.get("from", data.languages[0]), codes.get("to", data.languages[-1]))
+    return replace(data, languages=tuple(dict.fromkeys(ends)), target=codes.get("to", data.target), facts=data.facts | codes)
 
 def part_name(paths):   # -> "reviews.csv", "letters/", "./test", "a.txt +2"
     "A file's own name, as a part: no part of a data set can be called so."

@@ -179,7 +179,7 @@ def answered(row:dict, at:dict):   # column -> name -> (row of the task, None) o
     place, text, _ = next((one for one in placed if str(one[0]) == str(one[2])), placed[0])
     place += len(text) - len(text.lstrip())
     found = dict(passage=passage, question=question, answer=text.strip(), start=place)
-    others = list(dict.fromkeys(text.strip() for _, text, _ in placed))
+    others = list(dict.fromkeys(text.strip() for text, _ in golds))       # all of them are right, also one that is spelled otherwise in the passage
     return found | ({"answers": others} if len(others) > 1 else {}), None
 
 # %% ../nbs/03_own.ipynb #o019

@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['QUICKSTART', 'LOGITS', 'COUNTED', 'APPS', 'DEMOS', 'LOWER', 'SAID', 'HARDEST', 'PROMPTS', 'FIELDS', 'CALLS',
            'COMMANDS', 'UPLOAD', 'PREPARE', 'LEARN', 'RunInfo', 'runs_dir', 'remedy', 'count_parameters', 'glance',
-           'run_config', 'progress_of', 'resumable', 'words_of', 'begun_by', 'mend_of', 'read_run', 'facts_of',
-           'find_runs', 'mend_anew', 'write_scores', 'items_path', 'read_scores', 'scores_in', 'write_baselines',
-           'read_baselines', 'differences', 'in_words', 'own_run', 'rename_run', 'remove_run', 'Places', 'losses_in',
-           'token_losses', 'text_stream', 'scores_of_sums', 'summed', 'evaluate_lm', 'evaluate_pairs', 'ngram_losses',
-           'baseline_lm', 'counted_ids', 'shared_tokenizer', 'tokens_per_second', 'app_of', 'demo', 'label_of',
-           'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts', 'part_hash', 'kept_as',
-           'evaluate_run', 'write_card', 'baseline_rows', 'bound_of', 'evaluate_baselines', 'add_baselines',
-           'training_data', 'main_score', 'read_items', 'is_tie', 'table_row', 'classical_table', 'rankings',
-           'compare_table', 'marked', 'ahead', 'verdicts', 'verdict', 'hardest_part', 'best_known', 'examples',
-           'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow', 'CorpusReport', 'Corpus',
-           'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of', 'find_documents', 'unreadable',
-           'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts',
-           'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
+           'run_config', 'progress_of', 'resumable', 'words_of', 'begun_by', 'scored_by', 'mend_of', 'read_run',
+           'facts_of', 'find_runs', 'mend_anew', 'write_scores', 'items_path', 'read_scores', 'scores_in',
+           'write_baselines', 'read_baselines', 'differences', 'in_words', 'own_run', 'rename_run', 'remove_run',
+           'Places', 'losses_in', 'token_losses', 'text_stream', 'scores_of_sums', 'summed', 'evaluate_lm',
+           'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids', 'shared_tokenizer', 'tokens_per_second',
+           'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts',
+           'part_hash', 'kept_as', 'as_learned', 'evaluate_run', 'write_card', 'baseline_rows', 'bound_of',
+           'evaluate_baselines', 'add_baselines', 'training_data', 'main_score', 'read_items', 'is_tie', 'table_row',
+           'classical_table', 'rankings', 'compare_table', 'marked', 'ahead', 'verdicts', 'verdict', 'hardest_part',
+           'best_known', 'examples', 'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow',
+           'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
+           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
+           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -34,7 +34,7 @@ from .baseline import NGram, learnable
 from .batch import IdStream
 from .checkpoint import Config, TaskConfig, open_checkpoint, pointed, saved_steps, tensor_shapes
 from .clean import RULES
-from .collect import DATASETS, DataSet, load_dataset, whole_set
+from .collect import DATASETS, DataSet, load_dataset, spoken_as, whole_set
 from .core import CorruptError, InputError, LmnbError, UsageError, home, locked, read_json, sha256_file, stable_hash, write_atomic, writer_of
 from .evaluate import Score, lm_scores, minimal_pairs, part_rows, sentence_log_probs, tie
 from .figures import architecture_of
@@ -120,14 +120,14 @@ def run_config(run):   # -> Config
     try: return Config.model_validate_json(json.dumps(found["checkpoint"]))
     except (ValidationError, KeyError, TypeError) as error: raise CorruptError("config.json is damaged") from error
 
-def progress_of(run):   # -> dict of step, seconds, loss, progress, done
-    "How far a run came, whether that is its end, and the best loss on the development part."
-    try: rows, damaged = read_metrics(run), False
-    except (LmnbError, ValueError): rows, damaged = [], (run/"metrics.jsonl").exists()
+def progress_of(run):   # -> dict of step, seconds, loss, progress, done, damage
+    "How far a run came, whether that is its end, the best loss on the development part, and what is wrong with its measurements."
+    try: rows, damage = read_metrics(run), ""
+    except (LmnbError, ValueError) as error: rows, damage = [], str(error) if (run/"metrics.jsonl").exists() else ""
     losses = [row["dev_loss"] for row in rows if isinstance(row.get("dev_loss"), (int, float))]
     last = rows[-1] if rows else {}
-    done = bool(last.get("done", rows or damaged))                       # runs of earlier versions do not say it
-    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None), "progress": last.get("progress"), "done": done}
+    done = bool(last.get("done", rows or damage))                       # runs of earlier versions do not say it
+    return {"step": last.get("step"), "seconds": last.get("seconds"), "loss": min(losses, default=None), "progress": last.get("progress"), "done": done, "damage": damage}
 
 # %% ../nbs/52_serve.ipynb #c011a
 def resumable(run):   # folder of a run -> bool
@@ -181,6 +181,14 @@ def begun_by(run,          # folder of a run
     return ["lmnb", "train", "--task", DATASETS[data].task, "--model", run.name, "--data", data] if data in DATASETS else None
 
 # %% ../nbs/52_serve.ipynb #c011c
+def scored_by(run,      # folder of a run
+              config,   # Config
+              ):        # -> list of words
+    "The command that scores a run on its own data."
+    data, here = config.data.get("name", ""), run.parent.parent == runs_dir()
+    own = [] if data in DATASETS else ["--part", "test"] + (["--columns", config.data["named"]] if "named" in config.data else [])
+    return ["lmnb", "evaluate", f"{run.parent.name}/{run.name}" if here else str(run), "--data", data if data in DATASETS else config.data.get("source", "FILE"), *own]
+
 def mend_of(run,           # folder of a run that is stopped or broken
             config=None,   # Config, or None where it cannot be read
             *,
@@ -201,29 +209,34 @@ def mend_of(run,           # folder of a run that is stopped or broken
 def read_run(run,   # folder of a run
              ):     # -> RunInfo; never raises for what is wrong inside the folder
     "Everything a table needs to know of a run; what is wrong with it is its `status`."
-    run, config, done = Path(run), None, False
+    run, config, done, damage, mend = Path(run), None, False, "", ""
     writer, facts = writer_of(run), {"data": run.parent.name, "model": run.name}
     try:
         config = run_config(run)
         known = progress_of(run)
-        done = known.pop("done")
+        done, damage = known.pop("done"), known.pop("damage")
         facts |= facts_of(config, run) | known
         checkpoint = pointed(run)
         glance(checkpoint)
         weights = checkpoint/"model.safetensors"
         facts |= dict(parameters=count_parameters(weights), bytes=weights.stat().st_size, stamp=sha256_file(checkpoint/"manifest.json"))
-        facts["scores"], facts["facts"] = read_scores(run)
         state, why = "finished" if done else "stopped", "ok"
+        try: facts["scores"], facts["facts"] = scores_in(run/"scores.json")
+        except LmnbError as error:
+            if (run/"scores.json").exists() and not damage:       # the model may be whole: its scores are made again
+                state, why, mend = "broken", str(error), shlex.join(scored_by(run, config))
+        if damage: state, why = "broken", damage
     except (LmnbError, OSError) as error:
         early = isinstance(error, InputError) and config is not None and not done          # not broken: it has not come so far
-        why = "no checkpoint yet" if isinstance(error, InputError) else str(error).replace(str(run), run.name)
+        why = damage or ("no checkpoint yet" if isinstance(error, InputError) else str(error))
         state = "stopped" if early else "broken"
+    why = why.replace(str(run), run.name)
     if facts["data"] in DATASETS:
         facts.setdefault("task", DATASETS[facts["data"]].task)
     state = "training" if writer else state
     if facts.get("progress") is None and config and config.training.get("steps") and (steps := saved_steps(run)):
         facts["progress"] = min(1.0, steps[0]/config.training["steps"])        # saved, and not scored yet
-    return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=mend_of(run, config) if state in ("stopped", "broken") else "", **facts)
+    return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=(mend or mend_of(run, config, sound=not damage)) if state in ("stopped", "broken") else "", **facts)
 
 def facts_of(config:Config,   # of a run
              run,             # its folder
@@ -262,11 +275,11 @@ def write_scores(run,            # folder of a run
                  ):
     "Keep the scores of a part in the run's `scores.json`, and beside the checkpoint that they are about."
     run = Path(run)
-    try: kept = read_json(run/"scores.json")
-    except LmnbError: kept = {}
+    try: kept = read_json(run/"scores.json") if scores_in(run/"scores.json") else {}
+    except LmnbError: kept = {}                                           # there is none, or it is damaged: begun anew
     about = {name: facts.pop(name) for name in ("data", "hash", "seconds") if name in facts}
-    parts = kept.get("parts", {}) if isinstance(kept, dict) else {}
-    content = (kept if isinstance(kept, dict) else {}) | {"format": 1, "parts": parts | {part: about | {"scores": [s.to_dict() for s in scores]}}} | facts
+    parts = kept.get("parts", {})
+    content = kept | {"format": 1, "parts": parts | {part: about | {"scores": [s.to_dict() for s in scores]}}} | facts
     if items is not None: write_atomic(items_path(run, part), json.dumps(np.asarray(items, float).tolist()))
     for folder in (run, pointed(run)): write_atomic(folder/"scores.json", json.dumps(content, indent=1, ensure_ascii=False))
 
@@ -289,6 +302,7 @@ def scores_in(path):   # of a scores.json -> (part -> list of Score, facts)
         scores = {part: [Score.from_dict(s) for s in entry["scores"]] for part, entry in kept["parts"].items()}
         hashes, names = ({part: entry.get(key) for part, entry in kept["parts"].items()} for key in ("hash", "data"))
         speed = kept.get("tokens_per_second")
+    except CorruptError as error: raise CorruptError(f"{path} is damaged ({error}): to make it again, give lmnb evaluate") from error
     except (KeyError, TypeError, AttributeError) as error: raise CorruptError(f"{path} is damaged: to make it again, give lmnb evaluate") from error
     texts = [text for some in (hashes, names) for text in some.values()]
     if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(speed, (float, int, type(None))) or isinstance(speed, bool):
@@ -679,6 +693,14 @@ def kept_as(config:Config,   # of a run
     "The name under which a part's scores are kept: the part of the run's own data, a file's own name, or another data set's and part."
     return part if config.data.get("name") == data.name or data.facts.get("whole") else f"{data.name}-{part}"
 
+def as_learned(config:Config,   # of a run
+               data:DataSet,    # a reader's own
+               source:str=None,   # as in `spoken_as`: what the reader says now
+               target:str=None,   # the same
+               ):               # -> DataSet
+    "A reader's translations in the languages that they name, or named when the run was trained."
+    return spoken_as(data, source or config.data.get("from"), target or config.data.get("to"))
+
 def evaluate_run(run,             # folder or name of a run
                  data,            # DataSet, or the name of one, or the path of a file that is scored as a whole
                  part:str=None,   # one part, of a file as it was split for training; all that start with "test" where None
@@ -690,7 +712,7 @@ def evaluate_run(run,             # folder or name of a run
     path = resolve(run)
     checkpoint, found = open_checkpoint(path), {}
     config, task = checkpoint.config, checkpoint.config.task.name
-    if not isinstance(data, DataSet): data = load_dataset(data) if str(data) in DATASETS or part else whole_set(data, task=task)
+    if not isinstance(data, DataSet): data = load_dataset(data) if str(data) in DATASETS else as_learned(config, load_dataset(data, task=task) if part else whole_set(data, task=task))
     if task != data.task and (task, data.task) != ("lm", "pairs"): raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
     speed = tokens_per_second(checkpoint)
     use_room()
@@ -782,7 +804,8 @@ def training_data(run):   # folder of a run -> DataSet, or None where it cannot 
     name, source = config.data.get("name", ""), config.data.get("source", "")
     try:
         if name in DATASETS: return load_dataset(name)
-        found = load_dataset(source, task=config.task.name) if source else None
+        more = {"columns": config.data.get("named"), "dev": config.data.get("dev"), "test": config.data.get("test")}
+        found = as_learned(config, load_dataset(source, task=config.task.name, **more)) if source else None
     except LmnbError: return None          # it has gone, or fits no longer: nothing to compare with
     return found if found and found.hash == config.data.get("hash") else None
 

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['NOTHING', 'UNIT', 'TASKS', 'Batch', 'Task', 'thinned', 'LanguageModel', 'lm_batch', 'carried_pieces', 'ids_of',
            'draw_words', 'sampled_loss', 'token_loss', 'apart', 'alone', 'Classify', 'label_logits', 'class_weights',
-           'uneven_loss', 'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'Rewrite', 'user_units',
-           'Chat', 'task_of', 'task_for', 'label_probabilities', 'best_threshold', 'decide', 'predict_labels',
-           'tune_threshold']
+           'uneven_loss', 'encode_unit', 'fine_spans', 'unit_places', 'shared_marks', 'Answer', 'likely', 'Rewrite',
+           'user_units', 'Chat', 'task_of', 'task_for', 'label_probabilities', 'best_threshold', 'decide',
+           'predict_labels', 'tune_threshold']
 
 # %% ../nbs/31_task.ipynb #c002
 import math, re
+from collections import Counter
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -336,14 +337,18 @@ class Answer(Task):
 
     def example(self, question:str, passage:str, answer:str="", start:int=-1):   # -> dict
         "Ids, segments, the passage's offsets, and the answer's first and last position (NOTHING if it does not stand there)."
-        asked = fine_spans(self.tokenizer, question)[0][:self.config.target_length]
         ids, offsets = fine_spans(self.tokenizer, passage)
-        ids, offsets, marks = ids[:self.config.length], offsets[:self.config.length], shared_marks(question, passage)
+        found = self.framed(self.asked(question), ids[:self.config.length], offsets[:self.config.length], shared_marks(question, passage))
+        inside = [i for i, (a, b) in enumerate(found["offsets"]) if a < start + len(answer) and b > start] if start >= 0 else []
+        return found | {"span": (found["base"] + inside[0], found["base"] + inside[-1]) if inside else (NOTHING, NOTHING)}
+
+    def asked(self, question:str): return fine_spans(self.tokenizer, question)[0][:self.config.target_length]
+
+    def framed(self, asked, ids, offsets, marks, shift=0):   # ids of the question; ids of the passage or a window of it, their offsets; marks of its characters, where these begin -> dict
+        "Question and passage as one row."
         base = len(asked) + 2
-        inside = [i for i, (a, b) in enumerate(offsets) if a < start + len(answer) and b > start] if start >= 0 else []
-        span = (base + inside[0], base + inside[-1]) if inside else (NOTHING, NOTHING)
-        segment = [0]*base + [1 + max(marks[a:b], default=0) for a, b in offsets]
-        return {"ids": [self.tokenizer.role("<bos>"), *asked, self.tokenizer.role("<sep>"), *ids], "segment": segment, "offsets": offsets, "base": base, "span": span}
+        segment = [0]*base + [1 + max(marks[a - shift:b - shift], default=0) for a, b in offsets]
+        return {"ids": [self.tokenizer.role("<bos>"), *asked, self.tokenizer.role("<sep>"), *ids], "segment": segment, "offsets": offsets, "base": base, "span": (NOTHING, NOTHING)}
 
     def examples(self, rows): return [self.example(row["question"], row["passage"], row["answer"], row["start"]) for row in rows]
 
@@ -364,6 +369,35 @@ def batch(self:Answer, examples, *, step:int, size:int, seed:int):   # -> Batch
     ids, controls = batch.inputs["ids_BT"], torch.tensor([*self.tokenizer.roles.values()])
     blank = torch.from_numpy(np.random.default_rng([seed, step, 1]).random(ids.shape) < self.blank) & ~torch.isin(ids, controls)
     return Batch(batch.inputs | {"ids_BT": torch.where(blank, self.tokenizer.role("<unk>"), ids)}, batch.target, rows=batch.rows)
+
+# %% ../nbs/31_task.ipynb #c022x
+@patch
+def pieces(self:Answer,
+            question:str,     # what is asked
+            passage:str,      # where the answer stands
+            *,
+            overlap:int=30,   # tokens that two windows share at least, where half a window is as long
+            most:int=400,     # windows, at most
+            ):                # -> list of examples without an answer, in order; how many windows the passage has
+    "A passage of any length, as pieces that the model can read."
+    asked, (ids, offsets), length = self.asked(question), fine_spans(self.tokenizer, passage), self.config.length
+    both = min(max(overlap, length//4), length//2)
+    windows = [slice(at, at + length) for at in range(0, max(len(ids) - both, 1), length - both)]
+    if len(windows) == 1: return [self.framed(asked, ids, offsets, shared_marks(question, passage))], 1
+    ends = [(offsets[window][0][0], offsets[window][-1][1]) for window in windows]
+    chosen = range(len(windows)) if len(windows) <= most else likely(question, [passage[a:b] for a, b in ends], most)
+    return [self.framed(asked, ids[windows[i]], offsets[windows[i]], shared_marks(question, passage[slice(*ends[i])]), ends[i][0]) for i in chosen], len(windows)
+
+def likely(question:str,   # what is asked
+           texts,          # list of str
+           most:int,       # how many to choose
+           ):              # -> their numbers, in order
+    "Those that share most with a question; what few texts have counts more, and of equals the first is taken."
+    units = unit_places(question).keys()
+    shared = [units & unit_places(text).keys() for text in texts]
+    often = Counter(unit for some in shared for unit in some)
+    worth = [sum(math.log(1 + len(texts)/often[unit]) for unit in some) for some in shared]
+    return sorted(sorted(range(len(texts)), key=lambda i: -worth[i])[:most])
 
 # %% ../nbs/31_task.ipynb #c024
 class Rewrite(Task):

@@ -198,7 +198,7 @@ class Run:
         self.threads = Threads(recipe.threads or (None if self.device.type == "cpu" and self.ranks.world == 1 else torch.get_num_threads()))
         self.lowest, self.rise = None, 1.0                                    # of the development part's loss; the last one, in multiples of it
         self.dev_size = None                                          # where time decides how much of `dev` is scored
-        self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; see `go`
+        self.notes, self.on_note, self.stop = [], on_note, None       # what was chosen, in sentences; who is told; the flag of `go`
         self.bound_dev()
         if len(self.dev) == 0: raise InputError("there is nothing to choose the best checkpoint by: the development part is empty, give more data")
         self.task.prepare(self.examples, recipe)
@@ -265,7 +265,7 @@ def time_dev(self:Run):
         few = self.task.sample(self.dev, max(2**10, most//16))[0]
         self.loss.eval()
         began = time.perf_counter()
-        self.task.score(self.model, few, self.loss, self.stop)
+        self.task.score(self.model, few, self.loss, partial(leave, self))
         spent = (time.perf_counter() - began)*most/len(few)
         self.loss.train()
         allowed = 60*self.recipe.minutes/5/self.recipe.scores
@@ -549,7 +549,7 @@ def evaluate(self:Run):   # -> dict
     "Save, score the development part, and move `best` if it is better."
     self.keep(due=True)
     self.loss.eval()
-    with self.averaged(): found = self.task.score(self.model, self.dev, self.loss, self.stop)
+    with self.averaged(): found = self.task.score(self.model, self.dev, self.loss, partial(leave, self))
     self.loss.train()
     score = dict(zip(found, together(self.ranks, *(value*self.ranks.first for value in found.values()))))     # the first rank's: all must decide alike
     self.stale += 1
@@ -612,9 +612,9 @@ def stop_flag():   # yields a threading.Event that is set when the process is as
 STOPPED = "stopped at step {}, everything is saved: give the same command again to go on (lmnb train: with --resume)"
 
 # %% ../nbs/32_train.ipynb #c031bp
-def leave(run, flag):   # a Run that has been saved, a threading.Event
+def leave(run):   # a Run that has been saved
     "Raises `Interrupted` where the process has been asked to end."
-    if flag.is_set():
+    if run.stop and run.stop.is_set():
         raise Interrupted(STOPPED.format(run.step))
 
 # %% ../nbs/32_train.ipynb #c031bq
@@ -677,7 +677,7 @@ def go(self:Run,
     told = 0.0
     with stop_flag() as stop:
         if self.ranks.world == 1:
-            self.stop = partial(leave, self, stop)      # also in the middle of a score: what it is about has been saved
+            self.stop = stop                            # also in the middle of a score: what it is about has been saved
         self.pick_threads()
         self.time_dev()
         if self.due: self.look()
@@ -814,9 +814,9 @@ def read_metrics(run):   # -> list of dicts
     "A run's measurements; a last line that is not whole yet is left out. Raises `CorruptError` for another that is not."
     path = Path(run)/"metrics.jsonl"
     if not path.is_file(): raise InputError(f"{path} is missing: {run} is not a run")
-    try: lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+    try: *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error: raise CorruptError(f"{path} is not text in UTF-8 ({str(error)[:80]}): copy the run again") from error
-    return [measured_row(line, path) for line in lines]
+    return [measured_row(line, path) for line in lines + [last]*last.endswith("}") if line.strip()]
 
 def measured_row(line:str,   # of `metrics.jsonl`
                  path,       # the file, for a message
@@ -824,11 +824,15 @@ def measured_row(line:str,   # of `metrics.jsonl`
     "One measurement: `step`, and numbers where numbers belong; raises `CorruptError` for anything else."
     try: row = sound_json(line, finite=False)
     except (ValueError, RecursionError) as error: raise CorruptError(f"{path} has a line that is not JSON ({str(error)[:80]}): remove that line") from error
+    if not isinstance(row, dict): raise CorruptError(f"{path} has a line that is no measurement ({line[:20]!r}): remove that line")
     for name in ("step", "tokens", "seconds", "loss", "rate", "gradient", "dev_loss", "dev_accuracy"):
         value = row.get(name, 0)
         whole_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18
         if not whole_number and not isinstance(value, (float, type(None)) if name not in ("step", "tokens") else ()):
             raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
+    for name in ("seconds", "progress"):
+        value = row.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10**18): raise CorruptError(f"{path} has a line whose {name} is {str(value)[:20]!r}: remove that line")
     if "step" not in row: raise CorruptError(f"{path} has a line without a step: remove that line")
     return row
 

@@ -1,13 +1,16 @@
 """The dashboard without a browser: every page in both languages, with models, without any, and with broken ones."""
-import ast, json, re, shutil, string, time
+import ast, html, inspect, io, json, os, re, shutil, string, time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lmnb.checkpoint import pointed
 from lmnb.clean import CLEANING, run_steps
-from lmnb.collect import Document
+from lmnb.cli import Progress, prepared
+from lmnb.collect import Document, load_dataset
 from lmnb.core import InputError, UsageError, locked
+from lmnb.dedup import DEDUP
+from lmnb import figures
 from lmnb.figures import changes, count_bars, length_bars, step_bars
 from lmnb.pipeline import note_corpus, run_pipeline
 from lmnb.serve import corpora, find_runs, in_worker, prepare_upload, remove_run, rename_run, unreadable
@@ -282,6 +285,51 @@ def test_a_broken_report_is_one_sentence_with_a_command(with_corpus, content):
     assert not app.exception and len(sentences(app)) == 1 and "`lmnb clean SOURCE --out" in sentences(app)[0] and "damaged" in sentences(app)[0]
 
 
+@pytest.fixture(scope="session")
+def quickstart_home(tmp_path_factory):
+    "What `lmnb quickstart` leaves of the data stage, and an upload that is newer."
+    home, before = tmp_path_factory.mktemp("quickstart"), os.environ["LMNB_HOME"]
+    os.environ["LMNB_HOME"] = str(home)
+    try:
+        prepared("pydocs", Progress(io.StringIO()))
+        prepare_upload([("letter.txt", "The library opens at nine and closes at six. 图书馆九点开门。".encode())])
+    finally: os.environ["LMNB_HOME"] = before
+    return home
+
+
+@pytest.mark.parametrize("lang, name", [("en", "quickstart-pydocs/unique"), ("zh", "quickstart-chinese/unique")])
+def test_quickstart_fills_every_view_of_the_data(quickstart_home, monkeypatch, lang, name):
+    monkeypatch.setenv("LMNB_HOME", str(quickstart_home))
+    report, one, duplicates = (open_page("data", lang, view=view) for view in ("report", "fate", "twins"))
+    for app in (report, one, duplicates):
+        assert not app.exception and not sentences(app) and app.selectbox[0].value == name       # in the reader's language, and never an upload by itself
+        assert len(app.selectbox[0].options) == 3
+    steps = report.dataframe[0].value
+    assert len(steps) > 8 and steps.iloc[0, 2] > 5000 and steps.iloc[-1, 3] > 5000 and steps.iloc[:, 5].sum() > 300
+    assert one.text_input[0].value == "" and len(one.selectbox[2].options) == 50 and "<div" in shown_html(one)
+    assert len(duplicates.selectbox[1].options) > 30 and "text-decoration:line-through" in shown_html(duplicates)
+    kept = [clip for clip in duplicates.selectbox[1].options if any("一" <= c <= "鿿" for c in clip.split("·")[0])]
+    assert (len(kept) > 30) == (lang == "zh")
+    gone = one.selectbox[1].options[1:]
+    assert len(gone) >= 3                                                                          # steps that removed something, each to be chosen
+    one.selectbox[1].set_value("near").run()                                               # near duplicates
+    assert not one.exception and not sentences(one) and any("**near**" in text for text in texts(one))
+
+
+def test_quickstart_mends_what_was_damaged_and_keeps_the_readers_own(quickstart_home, tmp_path, monkeypatch):
+    shutil.copytree(quickstart_home, tmp_path / "home")
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
+    own, made = (tmp_path / "home/corpora" / name for name in ("pydocs", "quickstart-pydocs"))
+    shutil.copytree(made, own)
+    (own / "unique/report.json").write_text("mine")
+    whole = {name: (made / name).read_bytes() for name in ("collected/documents-00000.jsonl", "cleaned/removed-00000.jsonl", "cleaned/manifest.json", "unique/report.json", "unique/clusters.jsonl")}
+    for name, content in whole.items(): (made / name).write_bytes(content[:100] + b"?" + content[101:])
+    data = prepared("pydocs", Progress(io.StringIO()))
+    assert {name: (made / name).read_bytes() for name in whole} == whole and (own / "unique/report.json").read_text() == "mine"
+    docs = [Document.of(row["text"], position=i) for i, row in enumerate(load_dataset("pydocs").parts["train"])]
+    assert data.parts["train"] == [{"text": doc.text} for doc in run_steps([*CLEANING, *DEDUP], docs)[0]]      # the pipeline keeps what the steps keep
+
+
 @pytest.mark.parametrize("view", ["fate", "twins", "report"])
 def test_a_damaged_result_is_no_traceback(with_corpus, view):
     (with_corpus / "corpora/letters/result/clusters.jsonl").write_text("{")
@@ -353,6 +401,49 @@ def test_the_figures_of_a_report():
     assert [bar.name for bar in figure.data][2] == "丢弃" and [sum(bar.x[i] for bar in figure.data) for i in (0, 1)] == [3, 3]
     assert step_bars([]).data is not None and length_bars({}).data[0].y == (0,) and count_bars({}).data[0].x == ()
     assert list(length_bars({"0": 1, "11": 2}).layout.xaxis.ticktext)[-1] == "1k"
+
+
+HOSTILE = ["<a href='http://evil.example/x'>x</a>", "<b>bold</b><br>", "<span style='background:url(http://evil.example/x)'>x</span>", "&lt;i&gt;", "$\\href{http://evil.example}{x}$", "%{y}<extra>z</extra>", "\udcff half"]
+DRAWN = {   # what draws a figure, with names from a file in every place that has a name
+    "learning_curves": lambda names: figures.learning_curves({name: [{"step": 1, "dev_loss": 2.0}] for name in names}),
+    "quality_against": lambda names: figures.quality_against([{"name": name, "parameters": 9, "value": 1.0} for name in names], metric=names[0]),
+    "score_bars": lambda names: figures.score_bars([{"name": name, "value": 1.0} for name in names], baselines=[{"name": name, "value": 1.0} for name in names], metric=names[0]),
+    "probabilities": lambda names: figures.probabilities({name: 0.1 for name in names}),
+    "heat_map": lambda names: figures.heat_map([[1.0]*len(names)]*len(names), rows=names, columns=names),
+    "confusion": lambda names: figures.confusion(names, [[1]*len(names)]*len(names)),
+    "attention_map": lambda names: figures.attention_map([[1.0]*len(names)]*len(names), read=names, written=names),
+    "step_bars": lambda names: figures.step_bars([dict(step=name, entered=2, kept=2, changed=1, dropped=0, quarantined=0) for name in names]),
+    "count_bars": lambda names: figures.count_bars(dict.fromkeys(names, 3)),
+    "length_bars": lambda names: figures.length_bars({"3": 1}),
+    "s_curve": lambda names: figures.s_curve(),
+    "rate_curve": lambda names: figures.rate_curve([0.1], [1.0]),
+}
+
+
+def strings_in(value):
+    "Every text of a figure, wherever it stands."
+    if isinstance(value, str): yield value
+    if isinstance(value, (dict, list, tuple)):
+        for part in (value.values() if isinstance(value, dict) else value): yield from strings_in(part)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_name_in_a_figure_is_never_markup(name):
+    "Plotly reads a little HTML (links too) in names, labels and hints, and formulas where MathJax is about."
+    drawn = json.loads(DRAWN[name](HOSTILE).to_json())
+    found = [text.replace("<extra></extra>", "") for text in strings_in(drawn)]
+    assert not [text for text in found if re.search(r"<|\$|&(?!lt;|amp;|#36;)", text)]
+    if name not in ("length_bars", "s_curve", "rate_curve"): assert {html.unescape(text) for text in found} >= {text.encode("utf-8", "replace").decode() for text in HOSTILE if len(text) < 36}     # and none is lost
+
+
+def test_every_figure_is_drawn_with_hostile_names():
+    told = {name for name, function in vars(figures).items() if getattr(function, "__module__", "") == "lmnb.figures" and name in figures.__all__ and not isinstance(function, type)}
+    assert set(DRAWN) == {name for name in told if "go.Figure(" in inspect.getsource(getattr(figures, name)) or "heat_map(" in inspect.getsource(getattr(figures, name))}
+
+
+def test_a_run_named_like_a_date_or_a_number_keeps_its_name_in_the_scores():
+    figure = figures.score_bars([{"name": "2026-01-05", "value": 1.0}, {"name": "7", "value": 2.0}])
+    assert figure.layout.yaxis.type == "category" and list(figure.data[0].y) == ["2026-01-05", "7"]
 
 
 def test_a_result_elsewhere_is_found_by_its_note(with_corpus, tmp_path):

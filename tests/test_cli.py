@@ -68,6 +68,50 @@ def test_the_data_stages_one_after_another(work):
     assert code == 0 and (work/"tokens"/"tokenizer.json").is_file()
 
 
+def signature(out, part=None):
+    "BLEU's way of cutting, of `lmnb evaluate --json`."
+    rows = [json.loads(line) for line in out.splitlines()]
+    return next(score["detail"]["signature"] for row in rows for score in row["scores"] if score["metric"] == "bleu" and part in (None, row["part"]))
+
+
+def test_the_reader_names_the_languages_and_the_columns(work):
+    "A reference's own script is the default; --to goes before it, is kept in the run, and holds for its later scores."
+    rows = [f"Room {i} is {word}.,房间{i}是{sign}的。" for i in range(12) for word, sign in (("open", "开"), ("shut", "关"), ("warm", "暖"))]
+    (work/"pairs.csv").write_text("question,reply\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    train = ("train", "--data", "pairs.csv", "--columns", "source=question,target=reply", "--model", "lstm-tiny", "--steps", 2)
+    for name, more in (("plain", ()), ("named", ("--from", "English", "--to", "ja"))):
+        code, out, err = lmnb(*train, *more, "--out", name, cwd=work)
+        assert code == 0 and "memory" in err and "copy" in err, err
+        kept = json.loads((work/name/"scores.json").read_text(encoding="utf-8"))["parts"]["test"]["scores"]
+        assert f"tok:{'zh' if name == 'plain' else 'char'}|" in kept[1]["detail"]["signature"]
+    config = json.loads((work/"named"/"config.json").read_text(encoding="utf-8"))["checkpoint"]
+    assert config["task"]["languages"] == ["en", "ja"] and config["data"]["to"] == "ja" and config["data"]["named"] == "source=question,target=reply"
+    ask = ("evaluate", "named", "--data", "pairs.csv", "--columns", "source=question,target=reply", "--json")
+    assert "tok:char|" in signature(lmnb(*ask, cwd=work)[1], "pairs.csv")
+    assert "tok:13a|" in signature(lmnb(*ask, "--to", "en", cwd=work)[1], "pairs.csv")
+    assert "tok:zh|" in signature(lmnb("evaluate", "plain", *ask[2:], cwd=work)[1], "pairs.csv")
+    code, out, err = lmnb("evaluate", "named", "--data", "pairs.csv", "--columns", "source=question,target=reply", "--part", "test", cwd=work)
+    assert code == 0 and "memory" in out and "cannot be read again" not in out, out + err      # the classical rows read the same columns
+    for arguments, said in ((("evaluate", "named", "--data", "pairs.csv", "--columns", "source=nothing,target=reply"), "nothing"),
+                            (("train", "--data", "reviews.csv", "--to", "zh", "--out", "never"), "translate")):
+        code, out, err = lmnb(*arguments, cwd=work)
+        assert code in (2, 3) and said in err and len(err.strip().splitlines()) == 1, err
+    assert not (work/"never").exists()
+
+
+def test_an_answer_of_a_long_passage(work):
+    "The command reads beyond what the model takes at once, and places count the whole passage; of a very long one it says that not all was read."
+    rows = [{"passage": f"The key of room {i} hangs at hook {i * 7}.", "question": f"Where hangs the key of room {i}?", "answer": f"hook {i * 7}"} for i in range(40)]
+    (work/"asked.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, out, err = lmnb("train", "--data", "asked.jsonl", "--model", "lstm-tiny", "--steps", 2, "--set", "length=16", "--out", "reader", cwd=work)
+    assert code == 0, err
+    for count, cut in ((40, False), (700, True)):
+        passage = " ".join(rows[i % 40]["passage"] for i in range(count))
+        code, out, err = lmnb("answer", "reader", "Where hangs the key?", "--passage-text", passage, "--json", cwd=work)
+        found = json.loads(out)
+        assert code == 0 and passage[found["start"]:found["end"]] == found["text"] and (found["read"] < found["windows"]) == cut == ("the passage is long" in err), err
+
+
 def test_advice(work):
     ask = ("advise", "--data", "reviews.csv", "--models", "bag-tiny,rnn-tiny,lstm-tiny", "--minutes", 0.1, "--seeds", 1, "--out", "trials")
     code, out, err = lmnb(*ask, "--json", cwd=work)

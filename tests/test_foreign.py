@@ -1,5 +1,5 @@
 """Tokenizers that were made elsewhere: read as they are, with the roles that they have; and files that would hang, fill the memory or end in a panic: one line."""
-import copy, json, random, resource, subprocess, sys, time
+import copy, json, random, re, resource, shutil, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -282,3 +282,89 @@ def test_no_other_chapter_takes_the_control_ids_from_the_module():
     for nb in NOTEBOOKS:
         for cell in nb.exported:
             assert not [name for module, name, _ in imports(cell.tree) if module == "lmnb.tokenize" and name in constants], str(cell)
+
+
+# -- a run's own files ---------------------------------------------------------------------------------------------------
+
+DIGITS = "9"*5000
+DAMAGED = {   # which file, what stands in it, a word of the reason
+    "scores, cut off": ("scores.json", lambda text: text[:len(text)//2], "JSON"), "scores, empty": ("scores.json", lambda text: b"", "JSON"),
+    "scores, not a number": ("scores.json", lambda text: re.sub(rb'"value": [-0-9.e]+', b'"value": NaN', text, count=1), "NaN"),
+    "scores, not text": ("scores.json", lambda text: b"\xff\xfe\x80" + text, "JSON"), "scores, an endless number": ("scores.json", lambda text: re.sub(rb'"n": [0-9]+', b'"n": ' + DIGITS.encode(), text, count=1), "digits"),
+    "scores, a list": ("scores.json", lambda text: b"[]", "damaged"), "scores, a list of parts": ("scores.json", lambda text: b'{"format": 1, "parts": []}', "damaged"),
+    "scores, other names": ("scores.json", lambda text: text.replace(b'"value"', b'"worth"'), "not a score"), "scores, deep": ("scores.json", lambda text: b"["*100_000, "JSON"),
+    "metrics, in the middle": ("metrics.jsonl", lambda text: b'{"step": 1, "lo\n' + text, "not JSON"), "metrics, a list": ("metrics.jsonl", lambda text: b"[1, 2]\n" + text, "measurement"),
+    "metrics, not text": ("metrics.jsonl", lambda text: b"\x80\x81\n" + text, "UTF-8"), "metrics, an endless number": ("metrics.jsonl", lambda text: b'{"step": ' + DIGITS.encode() + b"}\n" + text, "digits"),
+    "metrics, a step that is none": ("metrics.jsonl", lambda text: b'{"step": NaN}\n' + text, "step"), "metrics, a share that is a word": ("metrics.jsonl", lambda text: text + b'{"step": 12, "progress": "most"}\n', "progress"),
+    "metrics, a share that is no number": ("metrics.jsonl", lambda text: text + b'{"step": 12, "progress": NaN}\n', "progress"), "metrics, time without end": ("metrics.jsonl", lambda text: text + b'{"step": 12, "seconds": Infinity}\n', "seconds"),
+    "metrics, words": ("metrics.jsonl", lambda text: b'{"step": 1, "dev_loss": "low"}\n' + text, "dev_loss"),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    "A small run that was trained and scored."
+    from tiny import dataset
+    from lmnb.serve import evaluate_run
+    from lmnb.train import fit
+    run = fit(tmp_path_factory.mktemp("sound")/"topics"/"sound", task="classify", model="lstm-tiny", data=dataset("topics"), steps=12, batch=8, scores=3)
+    evaluate_run(run, dataset("topics"))
+    return run
+
+
+@pytest.fixture
+def damaged_home(sound, tmp_path, monkeypatch):
+    "A home with a sound run, and a copy of it for each kind of damage."
+    home = tmp_path/"home"
+    for name in ["sound", *(f"{number}-broken" for number in range(len(DAMAGED)))]: shutil.copytree(sound, home/"runs"/"topics"/name)
+    for number, (file, change, _) in enumerate(DAMAGED.values()):
+        path = home/"runs"/"topics"/f"{number}-broken"/file
+        path.write_bytes(change(path.read_bytes()))
+    monkeypatch.setenv("LMNB_HOME", str(home))
+    return home
+
+
+def test_damaged_scores_and_measurements_are_a_broken_run_with_its_reason(damaged_home):
+    from typer.testing import CliRunner
+    from lmnb.cli import app
+    from lmnb.serve import best_known, differences, find_runs, rankings, verdicts
+    found = {run.path.name: run for run in find_runs()}
+    assert found["sound"].ok and found["sound"].state == "finished" and found["sound"].scores and len(found) == len(DAMAGED) + 1
+    for number, (what, (file, _, reason)) in enumerate(DAMAGED.items()):
+        run = found[f"{number}-broken"]
+        assert (run.state, run.ok) == ("broken", False) and reason in run.status and file in run.status and "\n" not in run.status and str(damaged_home) not in run.status, (what, run.status)
+        assert run.mend == f"lmnb evaluate topics/{number}-broken --data topics" if file == "scores.json" else run.mend.startswith(f"lmnb runs remove topics/{number}-broken --yes && lmnb train "), (what, run.mend)
+        best_known(run)
+    ranked = rankings([*found.values()])
+    assert {row["name"] for ranking in ranked for row in ranking["rows"] if row["architecture"] != "baseline"} == {"topics/sound"}
+    for ranking in ranked: verdicts(ranking)
+    differences([*found.values()])
+    for form in ([], ["--json"]):
+        done = CliRunner().invoke(app, ["runs", *form])
+        assert done.exit_code == 0 and done.output.count("broken") >= len(DAMAGED) and "topics/sound" in done.output, done.output
+        if form: assert len([json.loads(line, parse_constant=pytest.fail) for line in done.output.splitlines()]) == len(found)
+
+
+@pytest.mark.parametrize("page", ["home", "compare", "classify"])
+def test_pages_show_what_is_sound_and_say_what_is_not(damaged_home, page):
+    from streamlit.testing.v1 import AppTest
+    shown = AppTest.from_string(f"import app\napp.{page}()", default_timeout=120)
+    shown.query_params["lang"] = "en"
+    shown.run()
+    said = [element.value for element in shown.warning]
+    assert not shown.exception and not shown.error and len(said) == len(DAMAGED)
+    for number in range(len(DAMAGED)): assert any(f"topics/{number}-broken" in line for line in said)
+    if page == "home":
+        states = dict(zip(shown.dataframe[0].value["model"], shown.dataframe[0].value["state"]))
+        assert states.pop("sound") == "ready" and set(states.values()) == {"broken, see below"}
+    else: assert shown.multiselect[0].value == ["topics/sound"]
+
+
+def test_the_command_that_is_named_mends_the_scores(damaged_home):
+    from tiny import dataset
+    from lmnb.serve import evaluate_run, read_run
+    for number, (file, _, _) in enumerate(DAMAGED.values()):
+        if file != "scores.json": continue
+        run = damaged_home/"runs"/"topics"/f"{number}-broken"
+        evaluate_run(run, dataset("topics"))
+        assert read_run(run).ok and read_run(run).scores

@@ -77,6 +77,20 @@ def test_units_keep_letters_marks_and_signs():
     assert exact_match(["«Война и мир»"], ["Война и мир"]).value == 100
 
 
+def test_a_language_that_the_reader_names():
+    from lmnb.collect import spoken_as
+    from lmnb.core import UsageError
+    data, rows = all_rows("13-bleu-chinese/en_zh.csv")
+    for said, code, rule in (("Chinese", "zh", "zh"), ("ja-JP", "ja", "char"), ("ENG", "en", "13a")):
+        named = spoken_as(data, "en", said)
+        assert (named.target, named.languages[-1], named.facts["to"]) == (code,)*3 and named.parts == data.parts
+        assert f"tok:{rule}|" in translate.scored([row["target"] for row in rows], rows, named.target)[0][1].detail["signature"]
+    assert spoken_as(data) is data and spoken_as(data, "de").target == "" and spoken_as(data, "de").languages[0] == "de"
+    for other, source, target in ((data, "en", "kitchen"), (data, "e", None), (data, None, "../x"), (load_dataset(str(CASES / "14-rouge-chinese/zh.csv")), "en", None), (load_dataset("translate_en_zh"), None, "ja")):
+        with pytest.raises(UsageError) as said: spoken_as(other, source, target)
+        assert "\n" not in str(said.value)
+
+
 # ---- intervals that can be right
 
 def test_a_sample_without_spread_gets_wilsons_interval():
@@ -311,6 +325,109 @@ def test_a_classifier_without_a_linear_row_still_has_a_floor(kind, labels):
     from lmnb.collect import DataSet
     rows = [{"text": f"text {i}", "label": label, "language": "en"} for i, label in enumerate(labels)]
     assert list(classify.baseline(DataSet("own-1", "classify", ("en",), "your own", {"train": rows, "test": rows[:5]}))) == ["majority"]
+
+
+# ---- several right answers, and passages longer than the model
+
+def span_model(length=24, texts=None):
+    "An untrained reader with a tokenizer of its own."
+    from lmnb.checkpoint import Checkpoint, Config, TaskConfig
+    from lmnb.models.heads import build_model
+    from lmnb.models.zoo import preset
+    from lmnb.tokenize import Tokenizer
+    tokenizer = Tokenizer.train("bpe", texts or TEXTS, vocab_size=300)
+    config = Config(task=TaskConfig(name="answer", length=length), model=preset("transformer-tiny", task="answer", vocab_size=tokenizer.vocab_size))
+    return Checkpoint(Path("."), config, build_model(config.model).eval(), tokenizer)
+
+
+def test_the_nearest_of_several_right_answers_counts():
+    from lmnb.apps import answer
+    from lmnb.collect import DataSet
+    rows = [dict(passage="It rose in May 1990, in the spring.", question="When?", answer="May 1990", start=11, answers=["May 1990", "the spring", "1990"], language="en"),
+            dict(passage="Ann and Bob came.", question="Who?", answer="Ann", start=0, language="en")]
+    data = DataSet("own", "answer", ("en",), "your own", {"test": rows})
+    for said, exact, f1 in ((["1990", "Ann"], 100, [100, 100]), (["the spring", "Bob"], 50, [100, 0]), (["spring of 1990", "Ann and"], 0, [50, 200 / 3]), (["in May 1990", "Ann"], 50, [80, 100])):
+        scores, items = answer.scored(said, rows, data)           # by hand, with the rule of SQuAD's script: articles go, the largest over the answers
+        assert [score.metric for score in scores] == ["f1", "exact_match"]
+        assert items == pytest.approx(f1) and scores[0].value == pytest.approx(sum(f1) / 2) and scores[1].value == exact
+
+
+def test_real_questions_with_several_answers(public_data, tmp_path):
+    import gzip, json
+    from lmnb.apps import answer
+    whole = json.loads(gzip.decompress((public_data / "qa_cmrc2018" / "dev.json.gz").read_bytes()))
+    path = tmp_path / "cmrc.json"
+    path.write_text(json.dumps(whole | {"data": whole["data"][:30]}, ensure_ascii=False), encoding="utf-8")
+    data, rows = all_rows(path)
+    several = [row for row in rows if len(row.get("answers", [])) > 1]
+    assert len(rows) > 60 and len(several) > 10
+    for take in (0, -1):                                    # any of the right answers is right
+        scores, f1 = answer.scored([(row.get("answers") or [row["answer"]])[take] for row in rows], rows, data)
+        assert scores[0].value == scores[1].value == 100 and min(f1) == 100
+    one = [{k: v for k, v in row.items() if k != "answers"} for row in rows]
+    assert answer.scored([(row.get("answers") or [row["answer"]])[-1] for row in rows], one, data)[0][1].value < 100
+
+
+PASSAGES = {"English": " ".join(f"The {i}th room of the house is {['red', 'blue', 'green'][i % 3]}, and its key is K{i * 37}." for i in range(60)),
+            "Chinese": "".join(f"第{i}间屋子的钥匙是{i * 37}号，门是{'红蓝绿'[i % 3]}色的。" for i in range(60)),
+            "mixed, with marks and breaks": "\r\n".join(f" 房间 {i}: naïve café №{i}\u3000🙂 end\u2028" for i in range(60))}
+
+
+@pytest.mark.parametrize("kind", PASSAGES)
+def test_windows_cover_a_passage_and_keep_its_places(kind):
+    from lmnb.task import fine_spans, task_of
+    passage, checkpoint = PASSAGES[kind], span_model(texts=list(PASSAGES.values()))
+    task = task_of(checkpoint.config.task, checkpoint.tokenizer)
+    ids, offsets = fine_spans(checkpoint.tokenizer, passage)
+    pieces, count = task.pieces("Which key?", passage, overlap=8)
+    assert count == len(pieces) > 20
+    for n, piece in enumerate(pieces):                       # 24 tokens each, of which 8 stand in the next one too
+        assert piece["offsets"] == offsets[16 * n:16 * n + 24] and piece["ids"][piece["base"]:] == ids[16 * n:16 * n + 24]
+        assert len(piece["ids"]) == len(piece["segment"])
+    assert task.pieces("Which key?", passage[:10])[1] == 1
+
+
+@pytest.mark.parametrize("kind", PASSAGES)
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.97])
+def test_an_answer_beyond_the_models_length_is_found_where_it_stands(kind, place, monkeypatch):
+    "A model that points to one sign, wherever that stands: the place has to be that of the whole passage."
+    import torch
+    from lmnb.apps import answer
+    checkpoint, text = span_model(texts=["§ " + " ".join(PASSAGES.values())]), PASSAGES[kind]
+    at = text.index(" " if " " in text else "。", int(place * (len(text) - 40))) + 1
+    passage = f"{text[:at]}§ {text[at:]}"
+    sign = checkpoint.tokenizer.encode("§")[-1]
+    pointing = lambda ids_BT, **rest: torch.stack([(ids_BT == sign).float() * 20] * 2, -1)
+    monkeypatch.setattr(checkpoint.model, "forward", pointing)
+    found = answer.answer(checkpoint, "Where is it?", passage)
+    assert passage[found["start"]:found["end"]] == found["text"] and found["start"] <= at < found["end"] <= at + 2
+    assert found["windows"] == found["read"] > 20 and 0 < found["probability"] <= 1
+    short = answer.answer(checkpoint, "Where is it?", passage[at - 3:at + 3])
+    assert "windows" not in short and short["start"] <= 3 < short["end"]
+
+
+def test_windows_are_compared_by_their_scores_and_not_by_their_shares():
+    import torch
+    from lmnb.apps.answer import best_span, best_window
+    weak, strong = torch.tensor([[1., 1.]] + [[-9., -9.]] * 5), torch.tensor([[8., 8.], [7., 7.], [7., 7.]])     # the first is surer in itself, of less
+    spans = [(n, n + 1, best_span(logits)[2], logits.logsumexp(0)) for n, logits in enumerate((weak, strong))]
+    assert spans[0][2] > spans[1][2]
+    start, end, probability = best_window(spans)
+    whole = best_span(torch.cat([weak, strong]))
+    assert (start, end) == (1, 2) and probability == pytest.approx(whole[2], rel=1e-5)
+    assert best_window(spans[:1]) == spans[0][:3]
+
+
+@pytest.mark.parametrize("unit", ["第{}间屋子里的人写了一封信。", "x"])
+def test_a_megabyte_is_read_in_bounded_time(unit):
+    import time
+    from lmnb.apps import answer
+    passage = "".join(unit.format(i) for i in range(10**6 // len(unit)))[:10**6]
+    passage += " The hidden password is swordfish, 暗号是剑鱼。"
+    checkpoint, began = span_model(length=300), time.process_time()
+    found = answer.answer(checkpoint, "What is the hidden password? 暗号是什么？", passage)
+    assert time.process_time() - began < 60
+    assert found["read"] <= answer.WINDOWS < found["windows"] and passage[found["start"]:found["end"]] == found["text"]
 
 
 # ---- damaged runs: one of them never takes the others down
