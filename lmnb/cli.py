@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'Engine', 'Address', 'ShardMB', 'Result', 'REPAIRS',
-           'Data', 'Columns', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD', 'MINUTES',
-           'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of', 'report_lines', 'Rate',
-           'engine_options', 'run_stage', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize', 'data_of', 'settings',
-           'given_options', 'noted', 'large_text', 'Preparing', 'run_folder', 'outside', 'train', 'scores_line',
-           'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate', 'beside', 'compare', 'comparison',
-           'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened', 'apply_to_texts', 'say_threads',
-           'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat', 'answer', 'topic_texts', 'topics',
-           'jobs_of', 'prepared', 'stale', 'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped',
-           'app_', 'copy_notebooks', 'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
+           'Data', 'Columns', 'From', 'To', 'PartFile', 'runs_app', 'RunName', 'Files', 'Null', 'Jsonl', 'Text', 'ROAD',
+           'MINUTES', 'STAGES', 'DEV_ROWS', 'MADE', 'common', 'Progress', 'clock', 'training_line', 'documents_of',
+           'report_lines', 'Rate', 'engine_options', 'run_stage', 'collect', 'cleaning', 'clean', 'dedup', 'tokenize',
+           'data_of', 'settings', 'given_options', 'noted', 'large_text', 'Preparing', 'run_folder', 'outside', 'train',
+           'scores_line', 'scoring', 'classical_lines', 'advise', 'bench_line', 'bench', 'evaluate', 'beside',
+           'compare', 'comparison', 'table_line', 'run_line', 'runs', 'runs_rename', 'runs_remove', 'opened',
+           'apply_to_texts', 'say_threads', 'chances_line', 'generate', 'translate', 'classify', 'summarize', 'chat',
+           'answer', 'topic_texts', 'topics', 'jobs_of', 'kept_corpus', 'chinese_texts', 'prepared', 'stale',
+           'place_of', 'finished', 'do_job', 'quickstart', 'cross_validated', 'shipped', 'app_', 'copy_notebooks',
+           'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
 from contextlib import contextmanager, nullcontext
@@ -62,9 +63,9 @@ def clock(seconds:float):   # -> "1:05"
     return f"{int(seconds)//60}:{int(seconds)%60:02d}"
 
 # %% ../nbs/54_cli.ipynb #c009
-def training_line(name, facts, began):   # -> text
+def training_line(name, facts):   # -> text
     "Share done, rate, loss and time left of a training."
-    done, passed = max(facts["progress"], 1e-6), time.monotonic() - began
+    done, passed = max(facts["progress"], 1e-6), facts["seconds"]     # of training: preparing it has lines of its own
     rate = facts["tokens"]/max(facts["seconds"], 1e-6)
     loss = "" if facts["loss"] != facts["loss"] else f"  loss {facts['loss']:.3f}"
     return f"{name}  {done:4.0%}  {rate:,.0f} targets/s{loss}  {clock(passed*(1 - done)/done)} left"
@@ -219,15 +220,19 @@ def tokenize(sources: Sources, kind: Annotated[str, typer.Option(help="char, wor
 # %% ../nbs/54_cli.ipynb #c063d
 Data = Annotated[list[str], typer.Option(help="name of a data set, or a file or folder of your own; two parallel files by two --data, or with a comma between them")]
 Columns = Annotated[Optional[str], typer.Option(help="of your own table: which column is which, such as text=review,label=topic, or text=2,label=1")]
+From = Annotated[Optional[str], typer.Option("--from", help="of translations: the language of the source, such as en, where you know it better than its script tells")]
+To = Annotated[Optional[str], typer.Option("--to", help="of translations: the language of the target, such as zh; scores cut their references as it asks, and else as each one's own script does")]
 PartFile = Annotated[Optional[str], typer.Option(help="a file or folder of your own that is this part, as it comes")]
 
-def data_of(data:list, **options):   # what --data names; options of `load_dataset` -> DataSet
+def data_of(data:list, source=None, target=None, **options):   # what --data, --from and --to name; options of `load_dataset` -> DataSet
     "A data set for training; its `notes` say how it was read and how many rows were used."
-    from lmnb.collect import load_dataset
+    from lmnb.collect import load_dataset, spoken_as
+    if source or target:
+        options["task"] = options.get("task") or "translate"
     found = load_dataset(data[0] if len(data) == 1 else data, **options)
     if options.get("task"):
         found.need(options["task"])
-    return found
+    return spoken_as(found, source, target)
 
 # %% ../nbs/54_cli.ipynb #c062
 def settings(pairs):   # "name=value", each a field of Recipe, TaskConfig or ModelConfig -> changes of the recipe, changes of the model
@@ -336,7 +341,7 @@ def outside(folder):   # of a run -> text, empty where the dashboard finds it
 def train(data: Data,
           model: Annotated[str, typer.Option(help="rnn, gru, lstm, transformer, bag, embedding-lstm ...")] = "lstm",
           task: Annotated[Optional[str], typer.Option(help="lm, classify, translate, answer, summarize or chat; default: what the data is for")] = None,
-          columns: Columns = None, dev: PartFile = None, test: PartFile = None,
+          columns: Columns = None, dev: PartFile = None, test: PartFile = None, from_: From = None, to: To = None,
           minutes: Annotated[Optional[float], typer.Option(min=0.001)] = None, epochs: Annotated[Optional[float], typer.Option(min=0.001)] = None,
           steps: Annotated[Optional[int], typer.Option(min=1)] = None, batch: Annotated[Optional[int], typer.Option(min=1)] = None,
           rate: Annotated[Optional[float], typer.Option(help="highest learning rate")] = None, seed: int = 0,
@@ -363,11 +368,11 @@ def train(data: Data,
     from lmnb.models.zoo import PRESETS
     if model not in PRESETS: raise UsageError(f"unknown model {model!r}: choose one of {', '.join(PRESETS)}")
     recipe, shape = settings(more or [])
-    progress, began = Progress(), time.monotonic()
+    progress = Progress()
     with ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
-        plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test)
+        plain = len(data) == 1 and task in (None, "lm") and not (columns or dev or test or from_ or to)
         found = large_text(data[0], task, tokenizer, vocab_size, progress) if plain else None
-        found = found or data_of(data, task=task, columns=columns, dev=dev, test=test)
+        found = found or data_of(data, from_, to, task=task, columns=columns, dev=dev, test=test)
     if getattr(found, "tokenizer", None): tokenizer = vocab_size = None      # its ids are there
     folder = run_folder(found.name, model, name, out)
     given = dict(tokenizer=tokenizer, vocab_size=vocab_size, minutes=minutes, epochs=epochs, steps=steps, batch=batch, rate=rate, seed=seed, balance=balance, focal=focal,
@@ -378,7 +383,7 @@ def train(data: Data,
     keeping = noted(Path(folder), context, resume) if first else nullcontext()
     with keeping, ending("stopped before the training had begun: there is nothing to go on with; give the same command again"):
         fit(folder, task=task or found.task, model=model, data=found, resume=resume, tokenizer_kind=recipe.pop("tokenizer"), model_changes=shape, **recipe,
-            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts, began)),
+            on_note=progress.line, on_step=lambda facts: progress.update(training_line(model, facts)),
             on_score=hooks([sample_of]*sample + ([tensorboard(folder)] if board else [])))
     if not first: return          # under torchrun the first process scores, and speaks
     with ending(f"stopped while the test part was scored; the model is saved: lmnb evaluate {folder} --data {' '.join(data)} --part test"):
@@ -460,13 +465,17 @@ def bench(model: Annotated[Optional[list[str]], typer.Option(help="a preset; giv
 @app.command()
 def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="a file or folder of your own, which is scored as a whole; or the name of a data set")],
              part: Annotated[Optional[str], typer.Option(help="one part, such as test; of your own file, as it was split for training")] = None,
-             columns: Columns = None, as_json: Json = False):
+             columns: Columns = None, from_: From = None, to: To = None, as_json: Json = False):
     "Score a checkpoint on a whole file, or on the test parts of a data set; the scores are kept beside it."
     from lmnb.collect import DATASETS, load_dataset, whole_set
-    from lmnb.serve import evaluate_run, open_run, resolve
-    progress, task = Progress(), open_run(checkpoint).config.task.name
-    named = data in DATASETS
-    found = load_dataset(data) if named else load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns)
+    from lmnb.serve import as_learned, evaluate_run, open_run, resolve
+    progress, config = Progress(), open_run(checkpoint).config
+    task = config.task.name
+    if data in DATASETS:
+        if columns or from_ or to: raise UsageError(f"{data} is a data set of lmnb, with columns and languages of its own: --columns, --from and --to are for your files")
+        found = load_dataset(data)
+    else:
+        found = as_learned(config, load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns), from_, to)
     if not as_json:
         for note in found.notes: progress.line(note)
     for name, scores in evaluate_run(checkpoint, found, part, on_step=scoring(progress)).items():
@@ -692,6 +701,8 @@ def answer(checkpoint: Checkpoint_, question: str,
     else: text = file_text(file or "-") if passage_text is None else argument(passage_text)
     result = demo(found, question=argument(question), passage=text)
     say(json_line(result) if as_json else f"{one_line(result['text'])}  ({result['probability']:.0%})")
+    if result.get("read", 0) < result.get("windows", 0):
+        say(f"the passage is long: of its {result['windows']:,} windows those {result['read']:,} were read that share most with the question", err=True)
     say_threads()
 
 # %% ../nbs/54_cli.ipynb #c039
@@ -729,21 +740,41 @@ def jobs_of(only:Optional[str]):   # "lm,topics" or None -> list of (part, data 
         if part not in ROAD: raise UsageError(f"unknown part {part!r}: choose from {', '.join(ROAD)}")
     return [(part, data, model) for part in chosen for data in QUICKSTART[part] for model in ROAD[part]]
 
+# %% ../nbs/54_cli.ipynb #c042p
+STAGES = {"collected": (), "cleaned": ("lmnb.clean:CLEANING",), "unique": ("lmnb.dedup:DEDUP",)}   # folder -> the steps that lead to it
+
+def kept_corpus(name, docs, progress):   # plain name, list of Document, Progress -> list of Document: what stays
+    "Collect, clean and deduplicate, a folder for each stage and its report; what was done before is only read, what has been damaged since is made anew."
+    from lmnb.collect import write_documents
+    from lmnb.pipeline import corpora_dir, documents, pieces_of, run_pipeline
+    folder = corpora_dir()/f"quickstart-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_documents(folder/"documents.jsonl", docs)
+    for stage, above in zip(STAGES, ("documents.jsonl", *STAGES)): run_pipeline(folder/above, list(STAGES[stage]), folder/stage)
+    kept = [doc for piece in pieces_of(folder/stage) for doc in documents(piece)]
+    progress.line(f"{name}: {len(docs):,} documents collected, {len(kept):,} kept after cleaning and deduplication (every step: lmnb app, page Data; files: {folder})")
+    return kept
+
+def chinese_texts():   # -> list of Document
+    "The Chinese of the embedded sets: dialogues, reviews, and the words of programs."
+    from lmnb.collect import Document, load_dataset
+    rows = {"chat": [f"{row['user']}\n{row['answer']}" for row in load_dataset("chat").parts["train"] if row["language"] == "zh"],
+            "sentiment_zh": [row["text"] for row in load_dataset("sentiment_zh").parts["train"]],
+            "translate_en_zh": [row["target"] for row in load_dataset("translate_en_zh").parts["train"]]}
+    return [Document.of(text, source=name, position=i, kind="text", language="zh") for name, texts in rows.items() for i, text in enumerate(texts)]
+
 # %% ../nbs/54_cli.ipynb #c042
 def prepared(name:str, progress):   # -> DataSet
-    "A data set; a language model's training text goes through cleaning and deduplication first, with a report beside the runs."
+    "A data set; a language model's training text goes through cleaning and deduplication first, and stays where the dashboard's page Data finds it."
     from dataclasses import replace
-    from lmnb.clean import CLEANING, run_steps
     from lmnb.collect import Document, load_dataset
-    from lmnb.dedup import DEDUP
     from lmnb.serve import runs_dir
     data = load_dataset(name)
     if data.task != "lm": return data
-    docs = [Document.of(row["text"], source=name, position=i, kind="text") for i, row in enumerate(data.parts["train"])]
-    kept, report = run_steps([*CLEANING, *DEDUP], docs)
-    (runs_dir()/name).mkdir(parents=True, exist_ok=True)
-    write_atomic(runs_dir()/name/"report.json", json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
-    progress.line(f"{name}: {len(docs):,} documents collected, {len(kept):,} kept after cleaning and deduplication (report: {runs_dir()/name/'report.json'})")
+    docs = [Document.of(row["text"], source=name, position=i, kind="text", name=row["name"], language=row["language"]) for i, row in enumerate(data.parts["train"])]
+    kept = kept_corpus(name, docs, progress)
+    kept_corpus("chinese", chinese_texts(), progress)
+    (runs_dir()/name/"report.json").unlink(missing_ok=True)       # an earlier version's, without the documents
     return replace(data, parts=data.parts | {"train": [{"text": doc.text} for doc in kept], "dev": data.parts["dev"][:DEV_ROWS]})
 
 DEV_ROWS = 200   # of the development part: eight looks at it must not cost more than the training
@@ -787,14 +818,17 @@ def do_job(data,         # DataSet
            steps=None,   # only so many
            ):
     "Train (or go on, or begin again where the data has changed) and score one model."
-    from lmnb.serve import evaluate_run, main_score, read_run
+    from lmnb.serve import evaluate_run, main_score, read_run, scores_in
     from lmnb.train import fit
     run, began = place_of(data, model), time.monotonic()
-    if (run/"scores.json").is_file() and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
+    scored = (run/"scores.json").is_file()
+    try: scored and scores_in(run/"scores.json")
+    except LmnbError: (run/"scores.json").unlink()           # the model may be whole: it is scored again
+    if scored and not read_run(run).ok: shutil.rmtree(run)      # it was finished once, and is damaged now: begin again
     if stale(run, data, steps): shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_atomic(run/MADE, "{}")
-    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts, began)))
+    fit(run, task=data.task, model=model, data=data, resume=(run/"metrics.jsonl").exists(), steps=steps, minutes=None if steps else MINUTES.get(data.task), on_step=lambda facts: progress.update(label + training_line(model, facts)))
     found = evaluate_run(run, data)
     first = next(iter(found.values()))
     progress.line(f"{label}{model}: {main_score(first).metric} {main_score(first).format()} in {clock(time.monotonic() - began)}")
