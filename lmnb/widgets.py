@@ -62,10 +62,16 @@ class Explorer:
         self.places = [display(as_output(part), raw=True, display_id=True) for part in self.parts]
 
     def update(self, _=None):
-        for place, part in zip(self.places, self.parts):
+        for place, part in zip(self.places, self.parts_or_error()):
             if not isinstance(part, HTML):
                 place.update(as_output(HTML("")), raw=True)      # JupyterLab draws a figure anew only where something else stood
             place.update(as_output(part), raw=True)
+
+    def parts_or_error(self):
+        "What is shown now; where the function cannot take these values, its error: nobody would see what is raised while a control moves."
+        try: return self.parts
+        except Exception as error:
+            return [HTML(f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>")] + [HTML("")]*(len(self.places) - 1)
 
 # %% ../nbs/51_widgets.ipynb #c008
 def as_figure(result):   # anything -> a plotly figure where the result is one, or a row of numbers; else HTML of the result
