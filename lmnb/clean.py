@@ -9,16 +9,16 @@ __all__ = ['NUMBER_IN', 'BREAK', 'BREAKS', 'MORE', 'READ_AS_LATIN', 'WINDOWS', '
            'PUNCTUATION', 'NO_UNIT', 'UNIT', 'MASKED', 'LETTER', 'SCRIPTS', 'CANDIDATES', 'SMALL', 'PER_WORD',
            'BULLETS', 'SMALL_WORDS', 'MASKS', 'TOP', 'AGAIN', 'CITATION', 'POLICY', 'ENDS', 'SENTENCE', 'LOCAL',
            'LABEL', 'HAN_LETTER', 'HAN_NAME', 'HAN_HOST', 'HAN_USER', 'HAN_BEFORE', 'EMAIL', 'IPV6', 'NUMBER', 'ABROAD',
-           'FOR_CALLS', 'ALSO_WORDS', 'LABELLED', 'CALLED', 'AND', 'NO_CALL', 'WORTH', 'DIGITS', 'COLONS', 'NUMBERING',
-           'RELEASED', 'SERVED', 'ORDERED', 'COUNTED', 'FILE', 'WIDE_HINT', 'NARROW', 'TRUNK', 'KINDS', 'TOKENS',
-           'HASHED', 'EDITS', 'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES', 'CLEANING', 'one_by_one', 'change', 'keep',
-           'shape_of', 'StepCount', 'Report', 'report_of', 'sift', 'run_steps', 'normalized', 'line_ends', 'repair',
-           'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese', 'strip_boilerplate', 'Look',
-           'look', 'units', 'long_enough', 'nothing_lost', 'mostly_letters', 'few_repeats', 'script_of', 'in_languages',
-           'language_of', 'language', 'word_count', 'mean_length', 'few_symbols', 'few_bullets', 'small_words',
-           'duplicate_lines', 'duplicate_grams', 'c4_lines', 'c4_page', 'luhn', 'id_card', 'find_personal',
-           'mask_personal', 'decontaminate', 'held_out_texts', 'Quality', 'train_quality', 'load_quality', 'quality',
-           'step_of', 'steps_of']
+           'FOR_CALLS', 'ALSO_WORDS', 'LABELLED', 'BEFORE', 'CALLED', 'AND', 'NO_CALL', 'WORTH', 'DIGITS', 'COLONS',
+           'NUMBERING', 'RELEASED', 'SERVED', 'ORDERED', 'COUNTED', 'FILE', 'WIDE_HINT', 'NARROW', 'TRUNK', 'KINDS',
+           'TOKENS', 'HASHED', 'EDITS', 'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES', 'CLEANING', 'one_by_one',
+           'change', 'keep', 'shape_of', 'StepCount', 'Report', 'report_of', 'sift', 'run_steps', 'normalized',
+           'line_ends', 'repair', 'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese',
+           'strip_boilerplate', 'Look', 'look', 'units', 'long_enough', 'nothing_lost', 'mostly_letters', 'few_repeats',
+           'script_of', 'in_languages', 'language_of', 'language', 'word_count', 'mean_length', 'few_symbols',
+           'few_bullets', 'small_words', 'duplicate_lines', 'duplicate_grams', 'c4_lines', 'c4_page', 'luhn', 'id_card',
+           'find_personal', 'mask_personal', 'decontaminate', 'held_out_texts', 'Quality', 'train_quality',
+           'load_quality', 'quality', 'step_of', 'steps_of']
 
 # %% ../nbs/11_clean.ipynb #c003
 import html, inspect, re, unicodedata
@@ -779,12 +779,13 @@ ALSO_WORDS = "phone ph mobile mobil mob cell cellphone portable hotline landline
 LABELLED = re.compile(rf"""(?:(?<![^\W\d_\u3000-\uffff])(?:(?P<call>{'|'.join(FOR_CALLS.split())})|{'|'.join(ALSO_WORDS.split())})(?:\.?[ ]?(?:no|nr|number|num|номер)\b)?
     | (?P<sign>[☎☏✆℡📞📱📲📠🖷]\ufe0f?|(?:电话|電話|手机|手機|传真|傳真|热线|熱線|座机|携帯|ファックス|ファクス|联系方式|聯絡方式|전화|팩스|휴대폰|휴대전화)(?:号码?|號碼?|番号|번호)?)
     )(?P<dot>\.?[ \t]{{0,3}}(?:\([^\W\d]{{1,12}}\.?\)[ \t]?)?[:：是为]?[ \t]{{0,3}})$""", re.I | re.X)
-CALLED = re.compile(r"[+(]{0,2}\d(?:[ ()./\u00a0\u202f\u2010-\u2013-]{0,3}\d){5,23}(?!\d)")   # what may stand behind such a word
+BEFORE = set(".:：)☎☏✆℡📞📱📲📠🖷\ufe0f")                     # a letter or one of these ends it
+CALLED = re.compile(r"[+(]{0,2}\d(?:[ ()./\u00a0\u202f\u2010-\u2013-]{0,3}\d){5,23}(?!\d)", re.A)   # what may stand behind such a word
 AND = re.compile(r"[ ]?(?:[,;、，；/|]|(?:or|and|oder|und|ou|et|o|y|или|и)\b|[或和及])[ ]?")
 NO_CALL = re.compile(r"""(?:19|20)\d\d[ ]?[–/ -][ ]?(?:19|20)?\d\d$ | (?:19|20)\d\d([-./])\d\d?\1\d\d?(?:\D|$) | \d\d?([-./])\d\d?\2(?:19|20)\d\d(?:\D|$)    # years, days
     | \d+\.\d{1,2}$ | \d{1,3}(?:[ .\u00a0\u202f]000)+$ | (?=[\d.]+$)(?:\d+\.)*?\d(?:\.\d+)*\.\d+$""", re.X)       # a price, a round number, a version
 WORTH = re.compile(r"\s?(?:[€$£¥￥₽₹₩]|(?:EUR|USD|GBP|CHF|RMB|CNY|dollars?|euros?|users?|subscribers?|customers?|units|sold|sales|people|calls|minutes|[kMG]?Hz|[KMGT]i?B|mAh|mm|px)\b|[万亿部台个名户年])", re.I)
-DIGITS = re.compile(r"[\d(+][\dXx ()./:+-]{6,}", re.A)        # where numbers could be: a search that costs next to nothing
+DIGITS = re.compile(r"[\d(+][\dXx ()./:+\u00a0\u202f\u2010-\u2013-]{5,}", re.A)        # where numbers could be: a search that costs next to nothing
 COLONS = re.compile(r":[\da-fA-F]{0,4}:[\da-fA-F]")
 NUMBERING = re.compile(r"(?:\b(?:version|release|section|sect?\.|fig(?:ure|\.)|table|chapter|chap\.|clause|item|v(?:er)?\.)|[§版本图表第章节条式])\s?$", re.I)
 RELEASED = re.compile(r"(?:version|\b(?:releases?|drivers?|firmware|build|patch|revision|rev|kernel|sdk|upgraded?|updated?|downgraded?|package|library)\b)s?|版本|驱动|固件|内核|升级", re.I)
@@ -804,9 +805,10 @@ def find_personal(text:str):   # -> list of (kind, start, end)
     if not text.isascii() and WIDE_HINT.search(text): text = text.translate(NARROW)
     found = list(EMAIL.finditer(text)) if "@" in text else []
     if COLONS.search(text): found += IPV6.finditer(text)
-    for run in DIGITS.finditer(text): found += NUMBER.finditer(text, run.start(), run.end() + 2)
+    runs = [(run.start(), run.end()) for run in DIGITS.finditer(text)]
+    for start, end in runs: found += NUMBER.finditer(text, start, end + 2)
     hits = [(match.start(), match.end(), kind) for match in found if (kind := _kind(match))]
-    hits += [(start, end, "phone") for start, end in chain(_abroad(text), _labelled(text))]
+    hits += [(start, end, "phone") for start, end in chain(_abroad(text), _labelled(text, runs))]
     if "@" in text and not text.isascii(): hits += [(start, end, "email") for start, end in _han_emails(text)]
     hits = sorted(hits, key=lambda hit: (hit[0], -hit[1]))
     return [(kind, start, end) for (start, end, kind), before in zip(hits, [0, *accumulate((hit[1] for hit in hits), max)]) if start >= before]   # of two that overlap, the first
@@ -826,12 +828,13 @@ def _abroad(text):
                 yield place.start(), place.end() + number.end - 1 + (bracket if not cut else cut)
                 break
 
-def _labelled(text):
+def _labelled(text, runs):
     "Numbers of 6 to 15 digits behind a word or a sign for telephone or fax, and those that follow them in a list."
     end, before = 0, 0       # where the last one ends, and its length where it was surely one
-    for place in CALLED.finditer(text):
+    for place in chain.from_iterable(CALLED.finditer(text, *run) for run in runs):
         start = place.start()
-        label = LABELLED.search(text, max(0, start - 40), start)
+        near = text[max(0, start - 4):start].rstrip()[-1:]
+        label = LABELLED.search(text, max(0, start - 40), start) if near.isalpha() or near in BEFORE else None
         if not label and not (0 < start - end < 8 and AND.fullmatch(text, end, start)): continue
         number = place[0]
         while sum(map(str.isdigit, number)) > 15 and " " in number: number = number.rpartition(" ")[0].rstrip(" (./-")
