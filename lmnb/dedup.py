@@ -468,7 +468,7 @@ class Near(CorpusStep):
     count: int = 128        # numbers in a signature, at most
     miss: float = .99       # weight of a missed twin when bands and rows are chosen
 
-    ignores = (f"capitals, width, spaces and line ends; in a text of fewer than {SHORT} words (or Chinese characters) no mark but one full stop at its end; in a longer one "
+    ignores = (f"capitals, width and style of letters, spaces, line ends, how often a question mark is repeated, and what exact ignores; in a text of fewer than {SHORT} words (or Chinese characters) no mark but one full stop at its end; in a longer one "
                f"punctuation (Unicode's P but {' '.join(ALWAYS)}, lines below and above, and what stands at a number or directly before a word), backticks, and from {INDENTED} words on indentation")
 
     def __post_init__(self):
