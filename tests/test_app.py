@@ -252,6 +252,18 @@ def test_the_report_accounts_for_every_document(with_corpus):
     assert [metric.value for metric in app.metric][:3] == ["5", "2", "3"]
 
 
+@pytest.mark.parametrize("written, lang, told", [("too short: 1–3 of 4 units", "en", "too short: 1–3 of 4 words or characters"), ("too short: 1–3 of 4 units", "zh", "太短：1–3 / 4 个词或字"),
+                                                 ("too short: # of # units", "zh", "太短：… / … 个词或字"), ("… and 7 of my own", "zh", "… and 7 of my own")])
+def test_a_reason_of_many_documents_keeps_its_numbers(with_corpus, written, lang, told):
+    path = with_corpus / "corpora/letters/result/report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    row = next(row for row in report["steps"] if row["step"] == "long_enough")
+    row |= {"reasons": {written: row["dropped"]}, "samples": {written: "-- 7 --"}}
+    path.write_text(json.dumps(report), encoding="utf-8")
+    reasons = open_page("data", lang).dataframe[1].value
+    assert told in list(reasons.iloc[:, 1])
+
+
 @pytest.mark.parametrize("lang, verdict", [("en", "Dropped by **exact**: exact duplicate"), ("zh", "被 **exact** 丢弃：完全重复")])
 def test_the_fate_of_a_document_shows_what_changed(with_corpus, lang, verdict):
     app = open_page("data", lang, view="fate", find="nine and  closes")
