@@ -595,11 +595,12 @@ def tail(source):
 
 
 def reason_of(text):
-    "A reason in the reader's language, with its numbers; … where they differed from document to document."
-    key, known = re.sub(r"\d[\d.,]*%?", "#", text), strings()[language()]
-    numbers, (head, _, name) = iter(re.findall(r"\d[\d.,]*%?", text)), key.rpartition(" ")
-    found = known.get(f"reason_{key}") or known.get(f"reason_{head} *", text).replace("*", name)
-    return re.sub("#", lambda _: next(numbers, "…"), found)
+    "A reason in the reader's language, with its numbers or their range; … where they have none."
+    number = r"(?:\d[\d.,]*(?:–\d[\d.,]*)?|…|#)%?"                     # a report of an earlier version has # for every number
+    key, known = re.sub(number, "#", text), strings()[language()]
+    numbers, (head, _, name) = iter(re.findall(number, text.replace("#", "…"))), key.rpartition(" ")
+    found = known.get(f"reason_{key}") or known.get(f"reason_{head} *", "").replace("*", name)
+    return re.sub("#", lambda _: next(numbers, "…"), found) if found else text
 
 
 def data_report(corpus):
