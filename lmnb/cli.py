@@ -425,19 +425,18 @@ def advise(data: Data,
            columns: Columns = None, dev: PartFile = None, test: PartFile = None,
            models: Annotated[Optional[str], typer.Option(help="names with commas; default: every architecture that can do the task")] = None,
            seeds: Annotated[int, typer.Option(min=1, max=20, help="of each of the last two")] = 2, out: Out = None, as_json: Json = False):
-    "Which architecture for this data and this time, what an imbalance costs, what limits the speed: by measuring."
+    "Which architecture for this data and this time, or whether a classical method does; what an imbalance costs, what limits the speed: by measuring."
     from dataclasses import replace
-    from lmnb.advise import advise as measure
     from lmnb.models.zoo import PRESETS
-    from lmnb.serve import runs_dir
+    from lmnb.serve import advised, runs_dir
     progress, chosen = Progress(), [name.strip() for name in models.split(",")] if models else None
     found = data_of(data, task=task, columns=columns, dev=dev, test=test)
     folder = Path(out or runs_dir()/f"{found.name}-advice")
     if folder.exists() and any(folder.iterdir()): raise UsageError(f"{folder} already holds trials: remove it, or name another folder with --out")
     if strange := [name for name in chosen or [] if name not in PRESETS]: raise UsageError(f"unknown model {strange[0]!r}: choose one of {', '.join(PRESETS)}")
     for note in found.notes: progress.line(note)
-    result = measure(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
-    say(json.dumps({"trials": result.table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
+    result = advised(found, folder, minutes=minutes, models=chosen, seeds=seeds, on_trial=lambda t: progress.line(f"{t.model} {t.cure}: {t.steps:,} steps in {t.seconds:.0f} s, loss {t.score['loss']:.3f}"))
+    say(json.dumps({"trials": result.table(), "classical": result.classical_table(), "answers": result.sentences()}, ensure_ascii=False) if as_json else str(result))
 
 # %% ../nbs/54_cli.ipynb #c061
 def bench_line(row):   # from lmnb.bench -> text

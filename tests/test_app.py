@@ -178,6 +178,17 @@ def test_the_language_switch_changes_every_word_at_once(with_runs):
     assert not app.exception and "语言模型" in app.title[0].value and app.query_params["lang"] in ("zh", ["zh"])
 
 
+@pytest.mark.parametrize("told, lang, shown", [
+    ("1 of 2 threads: the others are busy", "en", "Threads: 1 of 2. The others are busy."), ("1 of 2 threads: the others are busy", "zh", "线程：2 个中用了 1 个。 其余的都在忙。"),
+    ("2 of 4 threads (a step with 1: 3.0 ms, 2: 1.9 ms)", "en", "Threads: 2 of 4. A step with 1: 3.0 ms, 2: 1.9 ms."), ("1 of 1 threads", "en", "Threads: 1 of 1. "), ("", "en", None), ("", "zh", None)])
+def test_the_number_of_threads_is_said_once_at_the_foot_of_the_sidebar(with_runs, monkeypatch, told, lang, shown):
+    monkeypatch.setattr("lmnb.threads.SAID", [told] if told else [])
+    app = AppTest.from_string("import app\napp.main()", default_timeout=120)
+    app.query_params["lang"] = lang
+    found = [caption.value.replace(r"\~", "~") for caption in app.run().sidebar.caption]
+    assert not app.exception and [text.strip() for text in found] == ([shown.strip()] if shown else [])
+
+
 # -- words ---------------------------------------------------------------------------------------------------------------
 
 def test_both_languages_say_the_same_things(root):

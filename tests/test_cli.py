@@ -122,7 +122,13 @@ def test_advice(work):
     accuracy = {row["model"]: row["accuracy"] for row in found["trials"][:3]}
     assert len(climbed) == 2
     assert all(accuracy[model] <= min(accuracy[name] for name in climbed) for model in accuracy.keys() - climbed)   # the better half climbed
-    assert any(found["answers"][0].startswith(f"Take {row['model']}:") for row in found["trials"][3:])
+    assert [row["model"] for row in found["classical"]][-1] == "majority" and "linear" in {row["model"] for row in found["classical"]} and all(row["n"] > 0 for row in found["classical"])
+    finals = {row["model"]: row["accuracy"] for row in found["trials"][3:]}
+    taken = next(name for name in [*finals, *(row["model"] for row in found["classical"])] if found["answers"][0].startswith(f"Take {name}:"))
+    best = found["classical"][0]
+    assert best["model"] in found["answers"][0]
+    if taken in finals: assert finals[taken] > best["accuracy"]                 # the sentence does not contradict the table
+    else: assert taken == best["model"] and any(f"The best network, {name}, " in found["answers"][0] for name in finals)
     code, out, err = lmnb(*ask, cwd=work)
     assert code == 2 and len(err.strip().splitlines()) == 1 and "trials already holds trials" in err
 

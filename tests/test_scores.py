@@ -294,6 +294,55 @@ def test_a_network_that_loses_is_told_so():
     assert verdicts({"part": "test", "rows": rows})[0]["mark"] == "loses"
 
 
+def advice_of(task, networks, classical, unit="%", seeds=2):
+    "An advice with one measured network, of given main scores; items so that they can be told apart, or not."
+    from pathlib import Path
+    from lmnb.advise import Advice, Trial
+    from lmnb.collect import DataSet
+    from lmnb.evaluate import Score
+    metric = {"classify": "accuracy", "translate": "chrf", "lm": "bits_per_byte"}[task]
+    score = lambda value: Score(metric, value, value - 1, value + 1, 200, unit)
+    if task == "lm": items = lambda value: [[value * 0.7 * (1 + 0.01 * (i % 3)), 1.0] for i in range(200)]
+    else: items = lambda value: [100 * (i < 2 * value) for i in range(200)]
+    trials = [Trial("lstm", seed, 1, 1.0, "", Path(f"r{seed}"), {"loss": 1.0, "accuracy": networks / 100}, ("x",) * (task == "classify"), 9, 60.0, 1000, 1.0, 2.0) for seed in range(seeds)]
+    rows = [{"text": str(i), "label": "x"} for i in range(200)]
+    return Advice(DataSet("own", task, ("en",), "your own", {"train": rows, "dev": rows}), trials, {}, {"forward": 1.0},
+                  {name: (score(value), items(value)) for name, value in classical.items()}, {trial.run: (score(networks), items(networks)) for trial in trials})
+
+
+@pytest.mark.parametrize("task, unit, network, classical, mark, first", [
+    ("classify", "%", 90, {"linear": 80, "majority": 50}, "wins", "Take lstm:"), ("classify", "%", 80, {"linear": 90, "majority": 50}, "loses", "Take linear:"),
+    ("classify", "%", 80, {"linear": 80.5, "majority": 50}, "tie", "Take linear:"), ("classify", "%", 50.5, {"linear": 40, "majority": 50}, "tie", "Take none of them yet:"),
+    ("translate", "points", 40, {"memory": 20, "copy": 5}, "wins", "Take lstm:"), ("translate", "points", 12, {"memory": 35, "copy": 5}, "loses", "Take memory:"),
+    ("lm", "bits/byte", 2.0, {"5-gram": 2.5}, "wins", "Take lstm:"), ("lm", "bits/byte", 3.0, {"5-gram": 2.5}, "loses", "Take 5-gram:"), ("lm", "bits/byte", 2.5, {"5-gram": 2.5}, "tie", "Take 5-gram:")])
+def test_advice_counts_the_classical_rows_among_the_candidates(task, unit, network, classical, mark, first):
+    found = advice_of(task, network, classical, unit)
+    said, best = found.choice(), next(iter(classical))
+    if first.startswith("Take none"): best = "majority"
+    assert found.beside()["mark"] == mark and said.startswith(first) and best in said and "\n" not in said
+    assert ("What a network has to offer" in said) == (not first.startswith(("Take lstm", "Take none")))
+    assert ("outside the interval" in said) == (mark != "tie")
+    assert [row["model"] for row in found.classical_table()] == list(sorted(classical, key=lambda name: classical[name] * (1 if task == "lm" else -1)))
+    assert all(name in line for name, line in zip([row["model"] for row in found.classical_table()], repr_table(found)[-len(classical):]))
+
+
+def repr_table(found):
+    "The lines of the table of an advice, without the sentences, which read the runs."
+    from lmnb.advise import Advice
+    class Quiet(Advice):
+        def sentences(self): return []
+    return repr(Quiet(found.data, found.trials, found.failed, found.parts, found.classical, found.measured)).rstrip().splitlines()
+
+
+def test_without_classical_rows_an_advice_is_as_before_and_one_seed_proves_nothing():
+    from dataclasses import replace
+    found = advice_of("lm", 2.0, {}, "bits/byte")
+    assert found.beside() is None and found.choice().startswith("Take lstm: loss") and "classical" not in found.choice() and found.classical_table() == []
+    both = advice_of("lm", 2.0, {}, "bits/byte", seeds=1)
+    both.trials.append(replace(both.trials[0], model="gru", score={"loss": 2.0, "accuracy": 0.1}))
+    assert both.lead()[:3] == ("lstm", "gru", True)
+
+
 def test_names_of_files_as_parts(tmp_path):
     from lmnb.collect import part_name
     from lmnb.serve import items_path
