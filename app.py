@@ -10,7 +10,7 @@ from lmnb.core import LmnbError, asset
 from lmnb.figures import (COLOURS, attention_map, changes, coloured_pieces, count_bars, learning_curves, length_bars, marked, pieces_in, probabilities,
                           quality_against, score_bars, side_by_side, step_bars)
 from lmnb.serve import (PRECISIONS, QUICKSTART, RULES, UPLOAD, Sampling, attention_of, best_known, code_for, compare_table, corpora, demo, demo_stream, differences, examples, fate_of,
-                        find_documents, find_runs, in_words, label_of, mend_anew, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, sample_tokenizers,
+                        find_documents, find_runs, in_words, label_of, mend_anew, open_run, prepare_upload, read_corpus, read_metrics, remedy, run_tokenizers, said, sample_tokenizers,
                         step_rows, tokenizer_rows, twins, unreadable)
 
 WIDTH = 1080                                           # pixels: lines that can be read
@@ -221,7 +221,11 @@ def show_code(run, task, **inputs):
 # What only the browser can do. Nothing of a file or a model goes into these programs.
 SPEAK = "export default ({data}) => { document.documentElement.lang = data.language }"
 TO_NEWEST = """export default ({data}) => {
-    const show = () => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.scrollIntoView({block: 'center'})
+    const show = () => {
+        const asked = [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1 - data.models)
+        if (asked) asked.style.scrollMarginTop = '80px'
+        asked?.scrollIntoView({block: 'start'})
+    }
     if (window.lmnbNewest !== data.count) { window.lmnbNewest = data.count; show(); setTimeout(show, 400) }
 }"""
 
@@ -233,7 +237,12 @@ def script(name, code, **data):
 
 def chart(figure, alt, key=None):
     "A figure in the page's theme, with a description for those who do not see it."
+    figure.update_xaxes(gridcolor=GRID, linecolor=GRID).update_yaxes(gridcolor=GRID, linecolor=GRID)
+    if st.context.theme.type == "dark": figure.update_annotations(font_color="#b4b4b4")
     st.plotly_chart(figure, alt=alt, key=key, config={"displayModeBar": False})
+
+
+GRID = "rgba(128,134,145,.3)"            # quiet on white and on black
 
 
 # A table of seven columns does not fit a phone: there the same rows stand as a list. The browser knows its width, so it chooses.
@@ -246,7 +255,7 @@ NARROW = """<style>
 def table(name, rows, *, head, sortable=False, **look):
     "A table that sorts; on a phone a list with all that the table says, `head` first in each."
     st.html(NARROW)
-    with st.container(key=f"wide_{name}"): st.dataframe(rows, hide_index=True, height="content", **look)
+    with st.container(key=f"wide_{name}"): st.dataframe(rows, hide_index=True, height="content", placeholder="–", **look)
     with st.container(key=f"narrow_{name}"):
         if sortable:
             by = st.selectbox(t("sort_by"), list(rows[0]), index=None, key=f"sort_{name}", placeholder=t("as_listed"))
@@ -487,7 +496,7 @@ def chat():
     show_turns(turns, chosen)
     if turns:
         st.query_params["talk"] = st.session_state["talk"]
-        script("to_newest", TO_NEWEST, count=len(turns))
+        script("to_newest", TO_NEWEST, count=len(turns), models=len(chosen))
 
 
 TALKS = 500      # conversations that are remembered; the oldest go first
@@ -742,6 +751,15 @@ def language_switch():
     if st.query_params.get("lang", "en") != language() or "lang" in st.query_params: st.query_params["lang"] = language()
 
 
+def threads_told():
+    "How many threads the last computation was given, and why, at the foot of the sidebar; nothing where nothing was measured."
+    found = re.fullmatch(r"(\d+) of (\d+) threads(?: \(a step with (.*)\)|(: the others are busy))?", said())
+    if not found: return
+    n, cores, tried, busy = found.groups()
+    why = t("threads_tried", tried=tried) if tried else t("threads_busy") if busy else ""
+    st.sidebar.caption(f"{t('threads', n=n, cores=cores)} {why}")
+
+
 def main():
     "All pages, in the reader's language."
     st.set_page_config(page_title="lmnb", page_icon=ICON, layout="wide")
@@ -755,6 +773,7 @@ def main():
     chosen = st.navigation({group: [pages[name] for name in some] for group, some in groups.items()})
     st.set_page_config(page_title=f"{chosen.title} · lmnb")
     chosen.run()
+    threads_told()
 
 
 if __name__ == "__main__": main()

@@ -8,16 +8,17 @@ __all__ = ['NUMBER_IN', 'BREAK', 'BREAKS', 'MORE', 'READ_AS_LATIN', 'WINDOWS', '
            'VALUE', 'ENTITY', 'WIDE', 'FULL', 'KANA', 'PHRASES', 'NOTICES', 'BOILERPLATE', 'SENTENCE_END',
            'PUNCTUATION', 'NO_UNIT', 'UNIT', 'MASKED', 'LETTER', 'SCRIPTS', 'CANDIDATES', 'SMALL', 'PER_WORD',
            'BULLETS', 'SMALL_WORDS', 'MASKS', 'TOP', 'AGAIN', 'CITATION', 'POLICY', 'ENDS', 'SENTENCE', 'LOCAL',
-           'LABEL', 'HAN_NAME', 'EMAIL', 'IPV6', 'NUMBER', 'ABROAD', 'DIGITS', 'COLONS', 'NUMBERING', 'RELEASED',
-           'SERVED', 'ORDERED', 'COUNTED', 'FILE', 'WIDE_HINT', 'NARROW', 'KINDS', 'TOKENS', 'HASHED', 'EDITS',
-           'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES', 'CLEANING', 'one_by_one', 'change', 'keep', 'shape_of',
-           'StepCount', 'Report', 'report_of', 'sift', 'run_steps', 'normalized', 'line_ends', 'repair',
-           'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese', 'strip_boilerplate', 'Look',
-           'look', 'units', 'long_enough', 'nothing_lost', 'mostly_letters', 'few_repeats', 'script_of', 'in_languages',
-           'language_of', 'language', 'word_count', 'mean_length', 'few_symbols', 'few_bullets', 'small_words',
-           'duplicate_lines', 'duplicate_grams', 'c4_lines', 'c4_page', 'luhn', 'id_card', 'find_personal',
-           'mask_personal', 'decontaminate', 'held_out_texts', 'Quality', 'train_quality', 'load_quality', 'quality',
-           'step_of', 'steps_of']
+           'LABEL', 'HAN_LETTER', 'HAN_NAME', 'HAN_HOST', 'HAN_USER', 'HAN_BEFORE', 'EMAIL', 'IPV6', 'NUMBER', 'ABROAD',
+           'FOR_CALLS', 'ALSO_WORDS', 'LABELLED', 'BEFORE', 'CALLED', 'AND', 'NO_CALL', 'WORTH', 'DIGITS', 'COLONS',
+           'NUMBERING', 'RELEASED', 'SERVED', 'ORDERED', 'COUNTED', 'FILE', 'WIDE_HINT', 'NARROW', 'TRUNK', 'KINDS',
+           'TOKENS', 'HASHED', 'EDITS', 'JUDGES', 'STEPS', 'TIDY', 'GOPHER', 'RULES', 'CLEANING', 'one_by_one',
+           'change', 'keep', 'shape_of', 'StepCount', 'Report', 'report_of', 'sift', 'run_steps', 'normalized',
+           'line_ends', 'repair', 'strip_controls', 'tidy_space', 'strip_html', 'half_width', 'convert_chinese',
+           'strip_boilerplate', 'Look', 'look', 'units', 'long_enough', 'nothing_lost', 'mostly_letters', 'few_repeats',
+           'script_of', 'in_languages', 'language_of', 'language', 'word_count', 'mean_length', 'few_symbols',
+           'few_bullets', 'small_words', 'duplicate_lines', 'duplicate_grams', 'c4_lines', 'c4_page', 'luhn', 'id_card',
+           'find_personal', 'mask_personal', 'decontaminate', 'held_out_texts', 'Quality', 'train_quality',
+           'load_quality', 'quality', 'step_of', 'steps_of']
 
 # %% ../nbs/11_clean.ipynb #c003
 import html, inspect, re, unicodedata
@@ -752,7 +753,12 @@ def _ip(text):
 # %% ../nbs/11_clean.ipynb #c072
 LOCAL = r"[A-Za-z0-9À-ɏ_](?:[A-Za-z0-9À-ɏ_.+'’%-]{0,62}[A-Za-z0-9À-ɏ_+-])?"
 LABEL = r"[A-Za-z0-9À-ɏ](?:[A-Za-z0-9À-ɏ-]{0,61}[A-Za-z0-9À-ɏ])?"
-HAN_NAME = r"[\u4e00-\u9fff]{1,20}\.(?:中国|中國|公司|网络|網絡|网址|商城|政务|公益|集团|香港|台灣|台湾)"
+HAN_LETTER = r"[\u4e00-\u9fff]"
+HAN_NAME = (rf"{HAN_LETTER}{{1,20}}\.(?:中国|中國|公司|网络|網絡|网址|网站|网店|商城|商店|政务|公益|集团|香港|台灣|台湾|广告|移动|在线|中文网|企业|信息|娱乐|购物|餐厅|时尚|我爱你|慈善|健康|招聘|手机|"
+            r"游戏|世界|书籍|微博|新加坡|澳門|澳门|机构|组织机构|政府|食品|广东|佛山|联通)")
+HAN_HOST = re.compile(rf"@{HAN_NAME}(?![A-Za-z0-9À-ɏ]|-[A-Za-z0-9])")
+HAN_USER = re.compile(rf"(?:{HAN_LETTER}|[A-Za-z0-9._-]){{0,16}}{HAN_LETTER}\d{{0,8}}$")
+HAN_BEFORE = re.compile("(?:电?邮箱|邮件|信箱|联系|写信给?|发送[到至给]?|发[到至给]|地址)(?:地址)?[是为]?")   # what stands before an address in a sentence
 EMAIL = re.compile(rf"(?<![A-Za-z0-9À-ɏ])(?P<email>{LOCAL}@(?:(?:{LABEL}\.)+(?:xn--[A-Za-z0-9-]{{2,59}}|[A-Za-z]{{2,24}})|{HAN_NAME}))(?![A-Za-z0-9À-ɏ]|-[A-Za-z0-9])")
 IPV6 = re.compile(r"(?a)(?<![\w:.])(?P<ipv6>[\da-fA-F]{0,4}(?::{1,2}[\da-fA-F]{1,4}){1,7}(?:(?:\.\d{1,3}){3}|::)?)(?![\w:]|\.\d)")
 NUMBER = re.compile(r"""
@@ -768,7 +774,18 @@ NUMBER = re.compile(r"""
       | (?<![\w+])\+[2-9]\d{2}[ .-][2-9]\d{2}[ .-]\d{4}(?!\d)
       | (?<![\w.+/-])(?:1[ ./-]?)?(?:\([2-9]\d{2}\)[ ]{0,2}|[2-9]\d{2}[./-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
 ABROAD = re.compile(r"(?<![A-Za-z0-9+.])(?:\+|00[ ]?|011[ -])(?=\(?[1-9](?:[ ()./-]{0,3}\d){6})")
-DIGITS = re.compile(r"[\d(+][\dXx ()./:+-]{6,}", re.A)        # where numbers could be: a search that costs next to nothing
+FOR_CALLS = "tel tél telephone téléphone teléfono telefono telefon telefone telefoon tlf fon fax telefax faks telecopy télécopie móvil celular cellulare handy whatsapp тел телефон факс моб мобильный"
+ALSO_WORDS = "phone ph mobile mobil mob cell cellphone portable hotline landline"     # without a colon the number behind them may count something else
+LABELLED = re.compile(rf"""(?:(?<![^\W\d_\u3000-\uffff])(?:(?P<call>{'|'.join(FOR_CALLS.split())})|{'|'.join(ALSO_WORDS.split())})(?:\.?[ ]?(?:no|nr|number|num|номер)\b)?
+    | (?P<sign>[☎☏✆℡📞📱📲📠🖷]\ufe0f?|(?:电话|電話|手机|手機|传真|傳真|热线|熱線|座机|携帯|ファックス|ファクス|联系方式|聯絡方式|전화|팩스|휴대폰|휴대전화)(?:号码?|號碼?|番号|번호)?)
+    )(?P<dot>\.?[ \t]{{0,3}}(?:\([^\W\d]{{1,12}}\.?\)[ \t]?)?[:：是为]?[ \t]{{0,3}})$""", re.I | re.X)
+BEFORE = set(".:：)☎☏✆℡📞📱📲📠🖷\ufe0f")                     # a letter or one of these ends it
+CALLED = re.compile(r"[+(]{0,2}\d(?:[ ()./\u00a0\u202f\u2010-\u2013-]{0,3}\d){5,23}(?!\d)", re.A)   # what may stand behind such a word
+AND = re.compile(r"[ ]?(?:[,;、，；/|]|(?:or|and|oder|und|ou|et|o|y|или|и)\b|[或和及])[ ]?")
+NO_CALL = re.compile(r"""(?:19|20)\d\d[ ]?[–/ -][ ]?(?:19|20)?\d\d$ | (?:19|20)\d\d([-./])\d\d?\1\d\d?(?:\D|$) | \d\d?([-./])\d\d?\2(?:19|20)\d\d(?:\D|$)    # years, days
+    | \d+\.\d{1,2}$ | \d{1,3}(?:[ .\u00a0\u202f]000)+$ | (?=[\d.]+$)(?:\d+\.)*?\d(?:\.\d+)*\.\d+$""", re.X)       # a price, a round number, a version
+WORTH = re.compile(r"\s?(?:[€$£¥￥₽₹₩]|(?:EUR|USD|GBP|CHF|RMB|CNY|dollars?|euros?|users?|subscribers?|customers?|units|sold|sales|people|calls|minutes|[kMG]?Hz|[KMGT]i?B|mAh|mm|px)\b|[万亿部台个名户年])", re.I)
+DIGITS = re.compile(r"[\d(+][\dXx ()./:+\u00a0\u202f\u2010-\u2013-]{5,}", re.A)        # where numbers could be: a search that costs next to nothing
 COLONS = re.compile(r":[\da-fA-F]{0,4}:[\da-fA-F]")
 NUMBERING = re.compile(r"(?:\b(?:version|release|section|sect?\.|fig(?:ure|\.)|table|chapter|chap\.|clause|item|v(?:er)?\.)|[§版本图表第章节条式])\s?$", re.I)
 RELEASED = re.compile(r"(?:version|\b(?:releases?|drivers?|firmware|build|patch|revision|rev|kernel|sdk|upgraded?|updated?|downgraded?|package|library)\b)s?|版本|驱动|固件|内核|升级", re.I)
@@ -779,6 +796,7 @@ COUNTED = re.compile(r"\s?(?:元|美元|块|人|次|米|公里|吨|字节|bytes?
 FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif|tiff?|pdf|css|js|json|html?|php)$", re.I)
 WIDE_HINT = re.compile("[\uff08\uff10-\uff19\uff20](?:(?<!（)|[0-9])")   # begins with a class of characters: a fast search
 NARROW = {**WIDE, **{ord(a): b for a, b in zip("＠．＋－（）", "@.+-()")}}
+TRUNK = re.compile(r"52[ .-]{0,2}(1[ .-]{0,2})(?=[2-9](?:[ .-]?\d){9}(?!\d))")   # the 1 that Mexican mobiles had until 2019
 KINDS = ("email", "phone", "ip", "id", "card")
 
 # %% ../nbs/11_clean.ipynb #c073
@@ -787,9 +805,12 @@ def find_personal(text:str):   # -> list of (kind, start, end)
     if not text.isascii() and WIDE_HINT.search(text): text = text.translate(NARROW)
     found = list(EMAIL.finditer(text)) if "@" in text else []
     if COLONS.search(text): found += IPV6.finditer(text)
-    for run in DIGITS.finditer(text): found += NUMBER.finditer(text, run.start(), run.end() + 2)
+    runs = [(run.start(), run.end()) for run in DIGITS.finditer(text)]
+    for start, end in runs: found += NUMBER.finditer(text, start, end + 2)
     hits = [(match.start(), match.end(), kind) for match in found if (kind := _kind(match))]
-    hits = sorted(hits + [(start, end, "phone") for start, end in _abroad(text)], key=lambda hit: (hit[0], -hit[1]))
+    hits += [(start, end, "phone") for start, end in chain(_abroad(text), _labelled(text, runs))]
+    if "@" in text and not text.isascii(): hits += [(start, end, "email") for start, end in _han_emails(text)]
+    hits = sorted(hits, key=lambda hit: (hit[0], -hit[1]))
     return [(kind, start, end) for (start, end, kind), before in zip(hits, [0, *accumulate((hit[1] for hit in hits), max)]) if start >= before]   # of two that overlap, the first
 
 def _abroad(text):
@@ -800,15 +821,46 @@ def _abroad(text):
     for place in places:
         rest = text[place.end():place.end() + 30].partition("\n")[0]
         bracket = rest.startswith("(")
-        for number in PhoneNumberMatcher("+" + rest[bracket:], None, leniency=Leniency.POSSIBLE):
-            if number.start == 0 and _believed(number, plus=place[0] == "+"):
-                yield place.start(), place.end() + number.end - 1 + bracket
-            break
+        old = TRUNK.match(rest)           # +52 1 55: the 1 of former Mexican mobiles
+        for cut in ([0] if not old else [0, old.end() - old.start(1)]):
+            number = next(iter(PhoneNumberMatcher("+" + (rest[bracket:] if not cut else rest[:old.start(1)] + rest[old.end():]), None, leniency=Leniency.POSSIBLE)), None)
+            if number and number.start == 0 and _believed(number, plus=place[0] == "+"):
+                yield place.start(), place.end() + number.end - 1 + (bracket if not cut else cut)
+                break
+
+def _labelled(text, runs):
+    "Numbers of 6 to 15 digits behind a word or a sign for telephone or fax, and those that follow them in a list."
+    end, before = 0, 0       # where the last one ends, and its length where it was surely one
+    for place in chain.from_iterable(CALLED.finditer(text, *run) for run in runs):
+        start = place.start()
+        near = text[max(0, start - 4):start].rstrip()[-1:]
+        label = LABELLED.search(text, max(0, start - 40), start) if near.isalpha() or near in BEFORE else None
+        if not label and not (0 < start - end < 8 and AND.fullmatch(text, end, start)): continue
+        number = place[0]
+        while sum(map(str.isdigit, number)) > 15 and " " in number: number = number.rpartition(" ")[0].rstrip(" (./-")
+        sure = bool(label["sign"] or label["call"] or re.search("[:：.]", label["dot"])) if label else abs(len(number) - before) < 3
+        if _a_call(number, sure=sure, after=text[start + len(number):start + len(number) + 14]):
+            end, before = start + len(number), sure*len(number)
+            yield start, end
+
+def _a_call(number, sure, after):
+    "May this be a number to call? Not a year, a day, a price, a version, a book; without a clear label not a short or round one."
+    digits = re.sub(r"\D", "", number)
+    if not 6 <= len(digits) <= 15 or NO_CALL.match(number) or COUNTED.match(after) or WORTH.match(after) or re.match(r",\d{1,2}(?!\d)", after): return False
+    if len(digits) == 13 and digits[:3] in ("978", "979") and sum(int(d)*(1, 3)[i % 2] for i, d in enumerate(digits)) % 10 == 0: return False
+    return sure or number[0] in "+(0" or len(digits) > 6
+
+def _han_emails(text):
+    "Addresses whose name and host are written in Chinese; a sentence in front of the name is cut off where a known word ends."
+    for host in HAN_HOST.finditer(text):
+        if user := HAN_USER.search(text, max(0, host.start() - 25), host.start()):
+            skip = max((word.end() for word in HAN_BEFORE.finditer(user[0]) if word.end() < len(user[0])), default=0)
+            yield user.start() + skip, host.end()
 
 def _believed(number, plus):
     "Is the number given out in its country, or at least written as one: +, the country, a space, long groups?"
     from phonenumbers import is_valid_number
-    digits = re.split(r"\D+", number.raw_string[1:].replace("(0)", ""))
+    digits = re.split(r"\D+", number.raw_string[1:].replace("(0)", " "))
     apart = digits[0] == str(number.number.country_code)
     if "." in number.raw_string and not apart: return False      # +352364.50 is a sum
     if is_valid_number(number.number):        # but 0012345678901 is one with zeros in front of it

@@ -709,7 +709,7 @@ def topic_texts(source:str):   # -> list of texts, note or None
     "The documents of a source; the lines of a single text of many short lines, such as titles."
     found = [doc.text for doc in documents_of(source)]
     lines = [line.strip() for line in found[0].split("\n") if line.strip()] if len(found) == 1 else []
-    if len(lines) < 20 or sum(map(len, lines)) > 200*len(lines):
+    if len(lines) < 3 or sum(map(len, lines)) > 200*len(lines):
         return found, None
     return lines, f"{source} is one text of {len(lines):,} short lines: each line is taken as a document"
 

@@ -935,8 +935,9 @@ def own_paths(source):   # a path, several with commas, or a list of them -> lis
     if len(given) == 1 and "," in str(given[0]) and not own_path(given[0]).exists():
         given = [name.strip() for name in str(given[0]).split(",") if name.strip()]
     paths = [own_path(name) for name in given]
-    for path in paths:
+    for name, path in zip(given, paths):
         if path.exists(): continue
+        if re.match("https?://", str(name)): raise InputError(f"{name} is an address: fetch it first, with lmnb collect, and train on what that wrote")
         close = difflib.get_close_matches(path.name, names(), 1)
         raise InputError(f"{path} is no file, no folder and no data set" + (f": did you mean {close[0]}?" if close else f" ({', '.join(names())})"))
     return paths

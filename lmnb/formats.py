@@ -527,7 +527,7 @@ def _closed(lines, style, header, known):
         return None if fits[0] and any(fits[1:]) else row
     last = lines[0].rstrip("\r\n").rpartition(mark)[2]
     firsts = {line.partition(mark)[0] for line in lines[1:] if mark in line}
-    whole = lines[0].count(mark) == len(header or ()) - 1 and re.fullmatch(r"\S{1,40}", last)   # in a text, a space follows a comma
+    whole = lines[0].count(mark) == len(header or ()) - 1 and re.fullmatch(r"[^\s\"]\S{0,39}", last)   # short, not the open cell; in a text, a space follows a comma
     swallowed = whole or last in (known[1] or ()) or last == row[-1] or firsts & {*(known[0] or ()), row[0]}
     return None if header and len(header) > 1 and swallowed else row
 

@@ -39,9 +39,14 @@ def large_files(source,           # what a reader typed
 # %% ../nbs/18_large.ipynb #c005q
 def is_text(file):   # Path -> bool
     "Do the first rows hold text to go on with, and no labels, pairs or questions?"
+    rows, seen = [], 0
     try:
-        docs = [doc for doc in islice(read(str(file)), 200) if "fate" not in doc.meta]
-        rows = [{"text": doc.text[:2000], **doc.meta} for doc in docs]
+        for doc in islice(read(str(file)), 200):
+            if "fate" not in doc.meta:
+                rows.append({"text": doc.text[:2000], **doc.meta})
+            seen += len(doc.text)
+            if seen > LARGE:               # documents of one text: a few show what it is
+                break
         return bool(rows) and choose(list(rows[0]), rows)[0] == "lm"
     except (InputError, CorruptError):
         return False                   # whoever reads tables will say what is wrong with it

@@ -464,7 +464,7 @@ def choose(keys,            # the columns that were found
     if not at:
         sample = "" if named else f" (no names: the first row is {','.join(said(v)[:20] for v in rows[0].values())})"
         example = f"--columns {','.join(f'{column}={key}' for column, key in zip(COLUMNS[task or 'classify'], list(keys) + ['...']*3))}"
-        raise InputError(f"{name} has the columns {','.join(keys)}{sample}, which fit {task or 'no task'}: name them {wanted(task)}, or say which is which, such as {example}")
+        raise InputError(f"{name} has the columns {','.join(keys)}{sample}, which {f'do not fit {task}' if task else 'fit no task'}: name them {wanted(task)}, or say which is which, such as {example}")
     return found, at
 
 # %% ../nbs/03_own.ipynb #o027a
@@ -548,8 +548,9 @@ def of_table(path, reads, *, task=None, columns=None):   # a file with rows -> F
         first = reads.head(path)
         named = not first or has_header(first)
         if columns and all(name.isdigit() for name in columns.values()):
-            named = named and any(match(first[0], one) for one in COLUMNS)
             places = {column: int(name) for column, name in columns.items()}
+            labels = [row[places["label"] - 1] for row in first[1:] if 0 < places.get("label", 0) <= len(row)]
+            named = named and (any(match(first[0], one) for one in COLUMNS) or len(set(labels)) < len(labels))    # names, where labels recur and the first of them does not
             columns = {column: first[0][at - 1] if named and 0 < at <= len(first[0]) else str(at) for column, at in places.items()}
     table = list(reads.rows(path, named))
     rows = [row for _, row, _ in table if row is not None]

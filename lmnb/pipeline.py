@@ -789,7 +789,7 @@ def _emptied(work):
     shutil.rmtree(work/".work", ignore_errors=True)
 
 # %% ../nbs/17_pipeline.ipynb #c055e
-GROUP = 2**23   # bytes of documents in one row group of a table
+GROUP = 2**22   # bytes of documents in one row group of a table
 
 def write_parquet(path,     # file to write
                   shards,   # files of documents

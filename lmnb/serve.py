@@ -43,7 +43,7 @@ from .generate import PRECISIONS, Sampling, generate, stream_ids, stream_text
 from .models.zoo import preset
 from .pipeline import corpora_dir, fate, lookup, noted_corpora, read_manifest, search, stages_above
 from .task import NOTHING, alone, decide, task_of
-from .threads import use_room
+from .threads import said, use_room
 from .tokenize import KINDS, Shards, Tokenizer, blocks, fertility, id_batches, id_type, load_tokenizer, sound
 from .train import ARCHITECTURES, INPUTS, RECIPES, Recipe, read_metrics, text_of
 

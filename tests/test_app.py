@@ -178,6 +178,17 @@ def test_the_language_switch_changes_every_word_at_once(with_runs):
     assert not app.exception and "语言模型" in app.title[0].value and app.query_params["lang"] in ("zh", ["zh"])
 
 
+@pytest.mark.parametrize("told, lang, shown", [
+    ("1 of 2 threads: the others are busy", "en", "Threads: 1 of 2. The others are busy."), ("1 of 2 threads: the others are busy", "zh", "线程：2 个中用了 1 个。 其余的都在忙。"),
+    ("2 of 4 threads (a step with 1: 3.0 ms, 2: 1.9 ms)", "en", "Threads: 2 of 4. A step with 1: 3.0 ms, 2: 1.9 ms."), ("1 of 1 threads", "en", "Threads: 1 of 1. "), ("", "en", None), ("", "zh", None)])
+def test_the_number_of_threads_is_said_once_at_the_foot_of_the_sidebar(with_runs, monkeypatch, told, lang, shown):
+    monkeypatch.setattr("lmnb.threads.SAID", [told] if told else [])
+    app = AppTest.from_string("import app\napp.main()", default_timeout=120)
+    app.query_params["lang"] = lang
+    found = [caption.value.replace(r"\~", "~") for caption in app.run().sidebar.caption]
+    assert not app.exception and [text.strip() for text in found] == ([shown.strip()] if shown else [])
+
+
 # -- words ---------------------------------------------------------------------------------------------------------------
 
 def test_both_languages_say_the_same_things(root):
@@ -250,6 +261,18 @@ def test_the_report_accounts_for_every_document(with_corpus):
     assert {("exact", "exact duplicate", 1)} <= set(zip(reasons["step"], reasons["reason"], reasons["how many"])) and len(app.get("plotly_chart")) == 5
     assert reasons["how many"].sum() == table["dropped"].sum() + table["quarantined"].sum() and any(reason.startswith("too short") for reason in reasons["reason"])
     assert [metric.value for metric in app.metric][:3] == ["5", "2", "3"]
+
+
+@pytest.mark.parametrize("written, lang, told", [("too short: 1–3 of 4 units", "en", "too short: 1–3 of 4 words or characters"), ("too short: 1–3 of 4 units", "zh", "太短：1–3 / 4 个词或字"),
+                                                 ("too short: # of # units", "zh", "太短：… / … 个词或字"), ("… and 7 of my own", "zh", "… and 7 of my own")])
+def test_a_reason_of_many_documents_keeps_its_numbers(with_corpus, written, lang, told):
+    path = with_corpus / "corpora/letters/result/report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    row = next(row for row in report["steps"] if row["step"] == "long_enough")
+    row |= {"reasons": {written: row["dropped"]}, "samples": {written: "-- 7 --"}}
+    path.write_text(json.dumps(report), encoding="utf-8")
+    reasons = open_page("data", lang).dataframe[1].value
+    assert told in list(reasons.iloc[:, 1])
 
 
 @pytest.mark.parametrize("lang, verdict", [("en", "Dropped by **exact**: exact duplicate"), ("zh", "被 **exact** 丢弃：完全重复")])

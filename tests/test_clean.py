@@ -309,6 +309,44 @@ def test_more_personal_data_is_found(text, found): assert [kind for kind, *_ in 
 def test_more_that_only_looks_personal_stays(text): assert find_personal(text) == []
 
 
+LABELS = """Tel Tel. Tel: TEL: Tel.: tel Phone: Phone Fax Fax: Telefax: Mobile Mobile: Cell: Handy Handy: ☎ ☏ 📞 📠 📱 ✆ 电话 电话： 手机 手机：  传真 传真： 联系电话 联系电话： 电话号码是 Téléphone Téléphone_: Tél. Teléfono Teléfono: Móvil: Telefon
+Тел. Тел.: Телефон: Факс: 電話： 傳真： 전화: Telephone: Tel._no. Phone_(home): Fax_number:""".split()
+
+
+@pytest.mark.parametrize("number", ["089/1234567", "(089) 12 34 57", "089 12 34 57-0", "0 89 / 12 34 56", "123-45-67", "01 23 45 67 89", "01.23.45.67.89", "912 345 678", "8 (495) 123-45-67", "(0)20 7946 0958", "6234-5678", "62345678", "+49 89 123456", "030\u00a012 34 56", "030–123456"])
+def test_numbers_behind_a_word_for_telephones_are_masked_whole(number):
+    for label, frame in itertools.product(LABELS, ("Contact\n{} {}\nme", "{} {}", "我的{}{}。")):
+        text = frame.format(label.replace("_", " "), number)
+        if not frame.startswith("我") or label[0] in "电手传联☎電": assert [text[start:end] for kind, start, end in find_personal(text) if kind == "phone"] == [number], text
+
+
+@pytest.mark.parametrize("text", ["Tel Aviv 1948", "Tel Aviv 1234567", "Hotel 1234567", "iPhone 1234567", "megaphone 123456", "phone 1299.99", "Phone: 1299.99", "Phone: 1,299,000", "phone 1299,50 €", "Phone 129900 EUR", "手机129900元", "手机2023年1200000台", "Mobile 1 000 000 users", "mobile 100000",
+                                  "mobile 10.0.19041", "Windows Phone 8.1.14147", "Fax 2019-2020", "Fax 2019/20", "Tel. 2020-01-02", "Tel: 12.10.2023", "Phone 978-0-306-40615-7", "手机64/128/256GB", "GSM 900/1800", "Fax: 12345", "电话10086", "Tel: 12345678901234567", "the phone rang 1234567 times", "phone version 12.3.4567"])
+def test_numbers_behind_such_a_word_that_are_none_stay(text): assert find_personal(text) == []
+
+
+@pytest.mark.parametrize("text,found", [
+    ("+52 1 55 1234 5678", ["+52 1 55 1234 5678"]), ("+5215512345678", ["+5215512345678"]), ("+33(0)1.23.45.67.89", ["+33(0)1.23.45.67.89"]), ("+49(0)89/123456", ["+49(0)89/123456"]), ("+44(0)20.7946.0958", ["+44(0)20.7946.0958"]),
+    ("Tel: 089/123456, 089/123457 oder 123458", ["089/123456", "089/123457"]), ("Tel: 123456, 123457", ["123456", "123457"]), ("电话：62345678、62345679", ["62345678", "62345679"]), ("Fax：（０８９）１２３４５６", ["（０８９）１２３４５６"]),
+    ("用户@例子.公司", ["用户@例子.公司"]), ("请联系用户@例子.公司的人", ["用户@例子.公司"]), ("邮箱：张三@例子.广告。", ["张三@例子.广告"]), ("用户123@例子.中国", ["用户123@例子.中国"]), ("联系info@例子.公司", ["info@例子.公司"])])
+def test_numbers_and_addresses_of_other_countries(text, found): assert [text[start:end] for _, start, end in find_personal(text)] == found
+
+
+@pytest.mark.parametrize("rules", ["", "basic", "web"])
+def test_a_contact_block_leaves_no_number(rules):
+    text = f"{PROSE}\n\nContact\nTel. +49 89 123456\nme@x.org\nFax: (089) 12 34 57\n☎ 089/1234567\n\n{SENTENCE}"
+    steps = [step for step in steps_of(cleaning([rules] if rules else [], "mask", None)) if step.__name__ in ("repair", "strip_html", "strip_controls", "tidy_space", "half_width", "mask_personal")]
+    kept, _ = run_steps(steps, documents([text]))
+    assert not any(map(str.isdigit, kept[0].text)) and kept[0].text.count("[PHONE]") == 3 and kept[0].text.count("[EMAIL]") == 1
+
+
+@pytest.mark.parametrize("text", ["tel "*100_000, "Tel: 1 "*60_000, "Tel. 123456, "*30_000, "Tel: " + "1"*300_000, "1234567 "*50_000, "1-"*200_000, "("*300_000, "中@"*100_000, "中"*200_000 + "@例子.公司", "@例子.公司"*30_000, "+52 1 "*50_000])
+def test_looking_for_personal_data_takes_time_in_proportion(text):
+    began = time.process_time()
+    find_personal(text)
+    assert time.process_time() - began < 10
+
+
 def test_the_case_of_contact_lines():
     lines = (CASES/"17-pii-false-alarms"/"missed.txt").read_text(encoding="utf-8").split("\n")
     kept, _ = run_steps(steps_of(cleaning([], "mask", None)), documents(["\n".join(lines), *filter(None, lines), "Tel 13800138000", "13800138000"]))

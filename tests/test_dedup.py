@@ -1,5 +1,5 @@
 "Deduplication: the fixtures, the rules of what stays, the same decisions in any split of the work, and rows that stay small."
-import json, random, subprocess, sys, time
+import json, random, subprocess, sys, time, unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from lmnb.clean import run_steps
 from lmnb.collect import Document
 from lmnb.core import InputError, UsageError
-from lmnb.dedup import (DEDUP, Exact, Lines, Near, catch_probability, changed_text, choose_bands, exact, families, fingerprint, fold, hash_of, jaccard, lines, minhash,
+from lmnb.dedup import (ALWAYS, DEDUP, SHORT, STOPS, Exact, Lines, Near, catch_probability, changed_text, choose_bands, exact, families, fingerprint, fold, hash_of, jaccard, lines, lower, minhash,
                         near, odd_sketch, odd_sketches, pairs_near, read_rows, scurve, shingle_hashes, shingles, signatures, similarity, write_clusters)
 
 WORDS = [f"{a}{b}" for a in "bcdfgklmnprstvw" for b in ("ad", "en", "il", "or", "um", "ay")]
@@ -151,11 +151,61 @@ def test_case_punctuation_and_indentation_are_not_folded(a, b): assert fingerpri
 
 
 @pytest.mark.parametrize("a,b", [("Hello, world", "hello world!"), ("你好，世界", "你好世界"), ("ＡＢ１２", "ab12"), ("# Title", "Title"), ("- item one", "item one"), ("covid-19", "covid 19"), ("In 2020, 5 came.", "in 2020 5 came"),
-                                 ("a\nb", "a b"), ("ﬁne", "fine"), ("Really??", "really?")])
+                                 ("a\nb", "a b"), ("ﬁne", "fine"), ("Really??", "really?"), ("A*", "A"), ("i--", "i"), ("不，行", "不行")])
 def test_near_duplicates_see_neither_case_nor_punctuation(a, b):
+    a, b = (f"{text}\nand then ten more words stand here in a row" for text in (a, b))
     assert jaccard(shingles(Document.of(a)), shingles(Document.of(b))) == 1
     kept, report = run_steps(DEDUP, [Document.of(text, position=i) for i, text in enumerate((a, b))])
     assert len(kept) == 1 and report.removed[0].meta["similarity"] == 1
+
+
+SAME = [("ＡＢ１２", "ab12"), ("a\nb", "a b"), ("ﬁne", "fine"), ("Really??", "really?"), ("One stop.", "one stop"), ("好的。", "好的"), ("“Yes”", '"yes"'), ("two  words", "Two words"), ("x\u00ady", "xy")]
+
+
+@pytest.mark.parametrize("a,b", SAME)
+def test_what_does_not_count_in_short_texts_either(a, b): assert jaccard(shingles(Document.of(a)), shingles(Document.of(b))) == 1
+
+
+SHORT_PAIRS = [("A*", "A"), ("i--", "i"), ("Press **", "Press"), ("a * b", "a / b"), ("Same as a ** b.", "Same as a // b."), ("n!", "n"), ("a\\", "a"), ("— so", "so"), ("`ls`", "ls"), ("不行", "不，行"), ("好，不行。", "好不行。"),
+               ("Let's eat, grandma", "Let's eat grandma"), ("Wait...", "Wait."), ("my final exam grade was an A*", "my final exam grade was an A"), ("今天他的成绩是甲！", "今天他的成绩是甲"), ("price in the list is five", "price in the list is five €"),
+               ("👨\u200d👩\u200d👧", "👨👩👧"), ("👍🏻", "👍"), ("🏴\U000e0067\U000e007f", "🏴\U000e0073\U000e007f"), ("می\u200cروم", "میروم"), ("می\u200cروم", "می روم"), ("क्\u200dष", "क्ष"), ("葛\U000e0100", "葛\U000e0101"),
+               ("if x:\n  a\nb", "if x:\n  a\n  b"), ("for i in r:\n    a(i)\nb()", "for i in r:\n    a(i)\n    b()"), ("for i in r:\n\ta(i)\nb()", "for i in r:\n\ta(i)\n\tb()"), ("def f(x):\n    for i in range(x):\n        print(i)\n    return x, i, 0", "def f(x):\n    for i in range(x):\n        print(i)\n        return x, i, 0")]
+
+
+@pytest.mark.parametrize("a,b", SHORT_PAIRS)
+def test_in_short_texts_each_mark_counts(a, b):
+    kept, _ = run_steps(DEDUP, [Document.of(text, position=i) for i, text in enumerate((a, b))])
+    assert len(kept) == 2
+
+
+def test_joiners_count_in_longer_texts_too():
+    for a, b in SHORT_PAIRS:
+        if not {"\u200c", "\u200d", "\U000e0100", "\U000e007f"} & {*a}: continue
+        first, second = (Document.of(f"At night there are {text} in the valley below the old town.") for text in (a, b))
+        assert fingerprint(first.text) != fingerprint(second.text) and jaccard(shingles(first), shingles(second)) < 1
+
+
+MARKS = [chr(i) for i in range(0x110000) if unicodedata.category(chr(i))[0] in "PS"]
+IGNORED_SHORT = set(STOPS) | set("․︒﹒．｡")                                  # those, and the same in other widths
+
+
+def test_every_mark_of_unicode_counts_or_is_named():
+    "Behind a short word nothing is ignored but a full stop, before it nothing; in a longer text what the sentence says."
+    same = lambda a, b: jaccard(shingles(Document.of(a)), shingles(Document.of(b))) == 1
+    behind = {mark for mark in MARKS if same(f"word{mark}", "word")}
+    assert behind == IGNORED_SHORT and not [mark for mark in MARKS if same(f"{mark}word", "word") or same(f"a{mark}b", "ab") or same(f"a {mark} b", "a b")]
+    longer = "At night there are lights {}of them in the valley below the town."
+    found = {mark for mark in MARKS if same(longer.format(f"{mark} "), longer.format(""))}
+    line = lambda mark: any(word in unicodedata.name(mark) for word in ("LOW LINE", "OVERLINE"))
+    assert found == {mark for mark in MARKS if lower(mark) == "`" or unicodedata.category(mark)[0] == "P" and not line(mark) and not set(lower(mark)) & set(ALWAYS)}
+    assert all(f" {mark}" in near.ignores for mark in ALWAYS) and "one full stop at its end" in near.ignores and "backticks" in near.ignores and f"fewer than {SHORT} words" in near.ignores
+
+
+def test_short_texts_of_nothing_but_marks_take_linear_time():
+    for text in ("*"*300_000, "* "*150_000, "x" + "*"*300_000, "x" + " *"*150_000, "x\n" + " "*300_000 + "y", "\n x*"*9, "😀"*100_000):
+        start = time.process_time()
+        near.reduce(near.map([Document.of(text)]))
+        assert time.process_time() - start < 5
 
 
 def test_the_case_of_short_texts():

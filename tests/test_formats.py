@@ -1,5 +1,5 @@
 "Formats: what a file is, what its bytes say, that damage costs only what is damaged, and that a weapon is refused."
-import base64, bz2, gzip, hashlib, io, json, lzma, os, random, re, struct, subprocess, sys, tarfile, threading, time, wave, zipfile, zlib
+import base64, bz2, csv, gzip, hashlib, io, json, lzma, os, random, re, struct, subprocess, sys, tarfile, threading, time, wave, zipfile, zlib
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -949,6 +949,19 @@ def test_cells_of_several_lines_stay_whole():
     poem = '"Roses are red, violets\nblue, good\nand so on",good\n'
     assert rows_in("text,label\nOne.,good\n" + poem)[0][1] == ("Roses are red, violets\nblue, good\nand so on", {"label": "good"})
     assert rows_in('label\ttext\ngood\t"Two lines\nin one cell"\nbad\tPlain.\n', "a.tsv")[0] == [("Two lines\nin one cell", {"label": "good"}), ("Plain.", {"label": "bad"})]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+@pytest.mark.parametrize("cells", ["Zwei\nZeilen", "很好\n下次再来", "Bad.\nNever again.", "eins\n\nzwei", "一，二\n三,四\n五", "Roses are red\nviolets,blue\nand so on"])
+def test_a_last_cell_of_several_lines_stays_whole(cells, mark, end):
+    cells = cells.replace("\n", end)
+    for table in ([["id", "text"], ["1", cells], ["2", "Plain."], ["3", cells]], [["label", "text"], ["1", "Good"], ["0", cells], ["1", cells]], [["id", "label", "text"], ["1", "0", cells], ["2", "0", cells]]):
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+            box = io.StringIO(newline="")
+            csv.writer(box, delimiter=mark, lineterminator=end, quoting=quoting).writerows(table)
+            good, reasons = rows_in(box.getvalue())
+            assert [text for text, _ in good] == [row[-1] for row in table[1:]] and not reasons
 
 
 @pytest.mark.parametrize("data", ["sep=;\ntext;label\nEins, zwei.;gut\n", "SEP=;\r\ntext;label\r\nEins, zwei.;gut\r\n", '"sep=;"\ntext;label\nEins, zwei.;gut\n', "\ufeffsep=|\ntext|label\nEins, zwei.|gut\n", "sep=\t\ntext\tlabel\nEins, zwei.\tgut\n",

@@ -11,7 +11,7 @@ import torch
 from lmnb.batch import IdStream
 from lmnb.collect import Document
 from lmnb.core import CorruptError, InputError
-from lmnb.large import Rest, held_out, large_data, large_files, sampled, spans
+from lmnb.large import Rest, held_out, is_text, large_data, large_files, sampled, spans
 from lmnb.task import LanguageModel, ids_of
 from lmnb.tokenize import encode_corpus, read_shards, train_tokenizer
 
@@ -161,3 +161,14 @@ def test_train_takes_the_folder_that_tokenize_wrote(tmp_path, fresh_home):
     (tmp_path/"tokens"/"manifest.json").unlink()
     code, _, err = lmnb("train", "--data", "tokens", cwd=tmp_path)
     assert code == 4 and "lmnb tokenize" in err and [p.name for p in (fresh_home/"runs").glob("*/*") if p.is_dir()] == ["mine"]
+
+
+def test_a_look_at_a_large_text_keeps_little_of_it(monkeypatch):
+    "What a gigabyte is, its first pieces tell; they are not gathered in memory."
+    drawn = []
+    def read(_):
+        for number in range(200):
+            drawn.append(number)
+            yield Document.of("It rained all day in the old town. "*120_000)          # 4 MB, as `read` cuts a large file
+    monkeypatch.setattr("lmnb.large.read", read)
+    assert is_text("large.txt") and len(drawn) <= 5

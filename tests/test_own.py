@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmnb.collect import DATASETS, load_dataset
+from lmnb.cli import topic_texts
 from lmnb.core import InputError, UsageError
 from lmnb.own import COLUMNS, cut, divide, part_of, said
 
@@ -103,6 +104,17 @@ def test_columns_that_the_reader_names(tmp_path):
     for wrong in ("text", "words=remark", "text="):
         with pytest.raises(UsageError, match="--columns"): load_dataset(path, columns=wrong)
     with pytest.raises(InputError, match="fit no task"): load_dataset(path, columns="label=grade")
+
+
+@pytest.mark.parametrize("names", [("Nummer", "Rezension", "Sterne"), ("编号", "评论内容", "星级"), ("id", "review", "stars")])
+def test_columns_by_number_under_any_header(tmp_path, names):
+    rows = [dict(zip(names, (i, f"It was {WORDS[i % 12]} on day {i}.", i % 5 + 1))) for i in range(25)]
+    data = load_dataset(write(tmp_path / "mine.csv", rows), columns="text=2,label=3")
+    assert counts(data) == (25, 25) and {row["label"] for row in every(data)} == set("12345")
+
+
+def test_an_address_is_no_file():
+    with pytest.raises(InputError, match="http://127.0.0.1:1/x is an address.*lmnb collect"): load_dataset("http://127.0.0.1:1/x")
 
 
 @pytest.mark.parametrize("order,task", [(("label", "text"), "classify"), (("text", "label"), "classify"), (("source", "target", "licence"), "translate")])
@@ -454,3 +466,9 @@ def test_topics_of_titles(tmp_path, capfd):
     (tmp_path / "titles.txt").write_text("".join(f"{WORDS[i % 6]} and {WORDS[6 + i % 6]} over the hills\n" for i in range(60)))
     code, out, err = run(capfd, "topics", tmp_path / "titles.txt", "--number", 3)
     assert code == 0 and len(out.splitlines()) == 3 and "60 short lines" in err
+
+
+def test_a_few_titles_are_as_many_documents(tmp_path):
+    (tmp_path / "titles.txt").write_text("".join(f"{word} in the old town\n" for word in WORDS[:12]), encoding="utf-8")
+    texts, note = topic_texts(str(tmp_path / "titles.txt"))
+    assert len(texts) == 12 and "each line is taken as a document" in note

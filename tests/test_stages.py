@@ -92,13 +92,14 @@ def test_one_file_holds_what_a_folder_holds(work, stage):
 
 
 def killed(command, cwd, hidden, receipts):
-    "Run a stage until so many pieces of its work are done, and kill it -> {shard: when it was written}."
+    "Run a stage until so many pieces of its work are done, and kill it -> {shard that has its receipt: when it was written}."
     process = started(*command, cwd=cwd)
     while len(list((hidden/".work").glob("[0-9]*-*.json"))) < receipts and process.poll() is None: time.sleep(.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL, process.stderr.read()
     process.stderr.close()
-    return {path.name: path.stat().st_mtime_ns for path in hidden.glob("documents-*.jsonl")}
+    shards = [hidden/f"documents-{path.stem.split('-')[1]}.jsonl" for path in (hidden/".work").glob("[0-9]*-*.json")]
+    return {path.name: path.stat().st_mtime_ns for path in shards}
 
 
 @pytest.mark.parametrize("out,workers", [("x.jsonl", 1), ("x.parquet", 2)])
