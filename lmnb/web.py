@@ -192,6 +192,7 @@ def _is_layout(table, nested):
             return True
     return False
 
+# %% ../nbs/06_web.ipynb #c025b
 def unfold_tables(tree,         # a parsed page (lxml); it is changed
                   *,
                   run_on=True,  # whether rows of text that follow each other become one box
@@ -215,6 +216,7 @@ def unfold_tables(tree,         # a parsed page (lxml); it is changed
                 element.tag = "div"
         _join_cells(rows)
 
+# %% ../nbs/06_web.ipynb #c025c
 def _text_cell(row):
     "(the one cell of a row that is no menu, or None; what it is: text, head, short, empty or other; whether nothing stands beside it)."
     found, beside = [], False
@@ -234,6 +236,7 @@ def _text_cell(row):
     kind = "text" if _says_something(text) else "head" if all(_level(element) for element, _, _ in parts) else "short"
     return cell, kind, not beside
 
+# %% ../nbs/06_web.ipynb #c025d
 def _join_cells(rows):
     "Move the text of each run of rows into its first cell; a heading, and a short cell between two texts, come along."
     first, waiting = None, []
@@ -468,6 +471,7 @@ def _units(blocks):
             known[element] = unit, short
     return [known[element] for element, _, _ in blocks]
 
+# %% ../nbs/06_web.ipynb #c040e
 def _only_wraps(box):
     "Whether a plain box holds one element and no text of its own."
     inner = next(iter(box), None)
@@ -477,6 +481,7 @@ def _kind(box):
     "What is alike in boxes that were made for the same purpose, side by side."
     return None if box is None or box.tag not in ("div", "section") else (box.getparent(), box.tag, box.get("class"))
 
+# %% ../nbs/06_web.ipynb #c040f
 def with_neighbours(blocks:list,      # as `blocks` gives them
                     numbers:list,     # which of them are the article
                     *,
@@ -519,6 +524,7 @@ def with_neighbours(blocks:list,      # as `blocks` gives them
                 break
     return sorted(chosen)
 
+# %% ../nbs/06_web.ipynb #c040g
 def _named_beside(unit):
     "Whether a list, or a box in it that holds all of it, is called what stands beside an article."
     while not BESIDE.search(f"{unit.get('class')} {unit.get('id')} {unit.get('role')}"):
