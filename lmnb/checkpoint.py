@@ -303,7 +303,7 @@ def pointed(run,           # folder of a run
     folder = Path(run)/"checkpoints"
     name = name or ("last" if (folder/"last").is_file() and not (folder/"best").is_file() else "best")
     pointer = folder/name
-    if not pointer.is_file(): raise InputError(f"{run} has no {name} checkpoint yet: train it (lmnb train) or name another run")
+    if not pointer.is_file(): raise InputError(f"{run} has no checkpoint yet: train it (lmnb train) or name another run")
     step = read_json(pointer, most=2**16)
     if not isinstance(step, dict) or type(step.get("step")) is not int or step["step"] < 0: raise CorruptError(f"{pointer} does not name a step")
     return Path(run)/"checkpoints"/f"step-{step['step']}"

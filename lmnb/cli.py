@@ -514,7 +514,7 @@ def compare(checkpoints: Annotated[Optional[list[str]], typer.Argument(help="run
         if all(row["architecture"] != "baseline" for row in ranking["rows"]): add_baselines(ranking)
     for line in comparison(runs, as_json): say(line)
     for run in runs:
-        if not run.ok: say(f"{run.name}: {run.status}; mend it with: {run.mend}", err=True)
+        if not run.ok: say(f"{run.name}: {run.status}; " + ("it is in training" if run.state == "training" else f"mend it with: {run.mend}"), err=True)
 
 # %% ../nbs/54_cli.ipynb #c030
 def comparison(runs, as_json=False):   # -> list of lines

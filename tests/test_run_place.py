@@ -147,3 +147,10 @@ def test_no_best_is_named_before_there_is_a_score(tmp_path, monkeypatch):
         assert not (folder/"checkpoints"/"best").exists() and open_checkpoint(folder).path == pointed(folder, "last") == folder/"checkpoints"/f"step-{at + 1}"
     monkeypatch.undo()
     assert pointed(train(folder, *rest, resume=True)).name == "step-12"
+
+
+def test_what_is_in_training_needs_no_mending(fresh_home, capfd):
+    folder = fresh_home/"runs"/"poems"/"lstm"
+    folder.mkdir(parents=True)
+    with locked(folder): code, _, err = command(capfd, "compare")
+    assert code == 0 and err.strip() == "poems/lstm: no checkpoint yet; it is in training"
