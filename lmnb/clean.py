@@ -774,12 +774,12 @@ NUMBER = re.compile(r"""
       | (?<![\w+])\+[2-9]\d{2}[ .-][2-9]\d{2}[ .-]\d{4}(?!\d)
       | (?<![\w.+/-])(?:1[ ./-]?)?(?:\([2-9]\d{2}\)[ ]{0,2}|[2-9]\d{2}[./-])[2-9]\d{2}[ .-]\d{4}(?![\w-]|\.\d))""", re.X | re.A)
 ABROAD = re.compile(r"(?<![A-Za-z0-9+.])(?:\+|00[ ]?|011[ -])(?=\(?[1-9](?:[ ()./-]{0,3}\d){6})")
-FOR_CALLS = "tel tél telephone téléphone teléfono telefono telefon telefone telefoon tlf fon fax telefax faks telecopy télécopie móvil celular cellulare handy whatsapp тел телефон факс моб мобильный"
+FOR_CALLS = "tel tél telephone téléphone teléfono telefono telefon telefone telefoon tlf fon puh fax telefax faks telecopy télécopie móvil celular cellulare handy whatsapp тел телефон факс моб мобильный"
 ALSO_WORDS = "phone ph mobile mobil mob cell cellphone portable hotline landline"     # without a colon the number behind them may count something else
-LABELLED = re.compile(rf"""(?:(?<![^\W\d_\u3000-\uffff])(?:(?P<call>{'|'.join(FOR_CALLS.split())})|{'|'.join(ALSO_WORDS.split())})(?:\.?[ ]?(?:no|nr|number|num|номер)\b)?
+LABELLED = re.compile(rf"""(?:(?<![^\W\d_\u3000-\uffff])(?:(?P<call>{'|'.join(FOR_CALLS.split())})|{'|'.join(ALSO_WORDS.split())})(?:\.?[ ]?(?:no|nr|number|num|nº|n°|номер)\b)?
     | (?P<sign>[☎☏✆℡📞📱📲📠🖷]\ufe0f?|(?:电话|電話|手机|手機|传真|傳真|热线|熱線|座机|携帯|ファックス|ファクス|联系方式|聯絡方式|전화|팩스|휴대폰|휴대전화)(?:号码?|號碼?|番号|번호)?)
-    )(?P<dot>\.?[ \t]{{0,3}}(?:\([^\W\d]{{1,12}}\.?\)[ \t]?)?[:：是为]?[ \t]{{0,3}})$""", re.I | re.X)
-BEFORE = set(".:：)☎☏✆℡📞📱📲📠🖷\ufe0f")                     # a letter or one of these ends it
+    )(?P<dot>\.?[ \t]{{0,3}}(?:\([^\W\d]{{1,12}}\.?\)[ \t]?)?(?:\*\*|</?\w{{1,6}}>){{0,2}}[:：是为–-]?(?:\*\*)?[ \t]{{0,3}}[\[]?)$""", re.I | re.X)
+BEFORE = set(".:：)*>[–-☎☏✆℡📞📱📲📠🖷\ufe0f")                     # a letter or one of these ends it
 CALLED = re.compile(r"[+(]{0,2}\d(?:[ ()./\u00a0\u202f\u2010-\u2013-]{0,3}\d){5,23}(?!\d)", re.A)   # what may stand behind such a word
 AND = re.compile(r"[ ]?(?:[,;、，；/|]|(?:or|and|oder|und|ou|et|o|y|или|и)\b|[或和及])[ ]?")
 NO_CALL = re.compile(r"""(?:19|20)\d\d[ ]?[–/ -][ ]?(?:19|20)?\d\d$ | (?:19|20)\d\d([-./])\d\d?\1\d\d?(?:\D|$) | \d\d?([-./])\d\d?\2(?:19|20)\d\d(?:\D|$)    # years, days
@@ -796,7 +796,7 @@ COUNTED = re.compile(r"\s?(?:元|美元|块|人|次|米|公里|吨|字节|bytes?
 FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif|tiff?|pdf|css|js|json|html?|php)$", re.I)
 WIDE_HINT = re.compile("[\uff08\uff10-\uff19\uff20](?:(?<!（)|[0-9])")   # begins with a class of characters: a fast search
 NARROW = {**WIDE, **{ord(a): b for a, b in zip("＠．＋－（）", "@.+-()")}}
-TRUNK = re.compile(r"52[ .-]{0,2}(1[ .-]{0,2})(?=[2-9](?:[ .-]?\d){9}(?!\d))")   # the 1 that Mexican mobiles had until 2019
+TRUNK = re.compile(r"52[ .-]{0,2}(\(?1\)?[ .-]{0,2})(?=\(?[2-9](?:[ .()-]{0,2}\d){9}(?!\d))")   # the 1 that Mexican mobiles had until 2019
 KINDS = ("email", "phone", "ip", "id", "card")
 
 # %% ../nbs/11_clean.ipynb #c073

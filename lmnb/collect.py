@@ -942,11 +942,14 @@ def own_paths(source):   # a path, several with commas, or a list of them -> lis
         raise InputError(f"{path} is no file, no folder and no data set" + (f": did you mean {close[0]}?" if close else f" ({', '.join(names())})"))
     return paths
 
-def own_name(paths):   # -> "reviews-3f8a12c4"
-    "A name that no data set of lmnb and no other file has: the file's own, and a hash of where it lies."
+def own_name(paths,     # of the rows to learn from
+             more=(),   # of the files for dev and test
+             ):         # -> "reviews-3f8a12c4"
+    "A name that no data set of lmnb and no other file has: the file's own, what several have in common or the first one's, and a hash of where they lie."
     stems = list(dict.fromkeys(stem_of(path.resolve()) for path in paths))
-    stem = re.sub(r"[^\w.-]+", "-", os.path.commonprefix(stems).strip("._- ") if len(stems) > 1 else stems[0]).strip(".-")
-    place = "\0".join(str(path.resolve()) for path in paths)
+    common = os.path.commonprefix(stems).strip("._- ")
+    stem = re.sub(r"[^\w.-]+", "-", common if len(common) > 1 else stems[0]).strip(".-")
+    place = "\0".join(str(path.resolve()) for path in [*paths, *more])
     return f"{stem[:40] or 'data'}-{sha256_text(place)[:8]}"
 
 # %% ../nbs/10_collect.ipynb #c099
@@ -975,8 +978,9 @@ def own_dataset(source,             # a file or folder, several with commas, or 
     facts = {"rows": found.counts(), "columns": found.how, "source": name} | ({"named": columns} if columns else {}) | {part: ", ".join(map(shown, files)) for part, files in given.items()}
     sizes = ", ".join(f"{part} {len(some):,}" for part, some in parts.items())
     notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}", *notes)
-    card = f"# {own_name(paths)}\n\nYour own data, from {name}, read for {found.task} ({found.how}). {found.counts().capitalize()}; {found.left.total():,} unusable ones left out. {sizes} rows.\n" + "".join(f"\n{note}.\n" for note in notes[1:])
-    return DataSet(own_name(paths + [path for some in given.values() for path in some]), found.task, languages, "your own", parts, card, name, notes=notes, facts=facts)
+    called = own_name(paths, [path for some in given.values() for path in some])
+    card = f"# {called}\n\nYour own data, from {name}, read for {found.task} ({found.how}). {found.counts().capitalize()}; {found.left.total():,} unusable ones left out. {sizes} rows.\n" + "".join(f"\n{note}.\n" for note in notes[1:])
+    return DataSet(called, found.task, languages, "your own", parts, card, name, notes=notes, facts=facts)
 
 # %% ../nbs/10_collect.ipynb #c099w
 def whole_set(source,             # a file or folder, several with commas, or a list of them
@@ -991,7 +995,7 @@ def whole_set(source,             # a file or folder, several with commas, or a 
     if not rows: raise InputError(f"{name} holds no usable rows: {found.counts()}")
     notes = (f"{name}, read for {found.task} ({found.how}): {found.counts()}",)
     languages = tuple(sorted({row["language"] for row in rows}))
-    facts = {"whole": part_name(paths), "rows": found.counts()}
+    facts = {"whole": part_name(paths), "folder": shown(paths[0].resolve().parent.name), "rows": found.counts()}
     return DataSet(own_name(paths), found.task, languages, "your own", {part_name(paths): rows}, source=name, notes=notes, facts=facts)
 
 def spoken_as(data:DataSet,       # of translations, a reader's own

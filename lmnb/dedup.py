@@ -236,7 +236,7 @@ DRAWN = ("<wide> <narrow> <compat> <font> <small> <vertical> <noBreak> "
 SHORT, INDENTED = 10, 64                         # words; in a shorter text every mark counts; in a shorter text indentation counts
 STOPS = ".。۔܁܂።᙮᠃᠉⳹⳾⸼꓿꘎꛳।։"                      # full stops: of a short text the one at its end does not count
 FINAL = re.compile(f"(?<![{STOPS}])[{STOPS}]$")
-ENOUGH = re.compile(rf"(?:[\0-/:-@\[-^`{{-~，。、！？：；“”‘’…—]*+(?:[\u3400-\u4dbf\u4e00-\u9fff]|[a-z0-9_]++)){{{SHORT}}}")   # a glance: so many words, and no doubt
+ENOUGH = re.compile(rf"(?:[\0-/:-@\[-^`{{-~\u2010-\u2027、。〈-】]*+(?:[\u3400-\u4dbf\u4e00-\u9fff]|[a-z0-9_]++)){{{SHORT}}}")   # a glance: so many words, and no doubt
 INDENT = re.compile(r"(?<=\n)[ \t]+(?=\S)")
 
 def lower(text:str):   # -> str

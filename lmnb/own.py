@@ -10,7 +10,8 @@ __all__ = ['COLUMNS', 'NAMES', 'WEAK', 'TONGUES', 'STARTS', 'PARTS', 'ENDINGS', 
            'has_header', 'guess_columns', 'dense', 'asked_columns', 'wanted', 'choose', 'condensed', 'real', 'Found',
            'key_of', 'of_table', 'said_columns', 'filled', 'fate_of', 'of_pair', 'pairs_in', 'of_documents', 'files_in',
            'aside', 'has_ids', 'of_files', 'usable_docs', 'Unread', 'tables', 'together', 'of_folder', 'found_in',
-           'divide', 'spare', 'take', 'cut', 'edge_in', 'parts_of', 'leaks', 'check_labels', 'row_parts', 'lm_parts']
+           'divide', 'spare', 'take', 'cut', 'edge_in', 'parts_of', 'leaks', 'check_labels', 'unmeasured', 'row_parts',
+           'lm_parts']
 
 # %% ../nbs/03_own.ipynb #o002
 import json, re
@@ -873,6 +874,8 @@ def parts_of(found, *, name:str, salt:str=""):   # Found -> parts, notes: lines 
         raise InputError(f"{name} holds {len(set(keys)):,} different usable rows, too few for {' and '.join(empty)}: give 3 or more (of each label 2 or more), or files of their own with --dev and --test")
     if found.task != "lm" and len(missing) < 2:
         notes += leaks(found.task, parts)
+    if found.task == "classify":
+        notes += unmeasured(parts)
     order = [part for part in ("train", "dev") if part in parts]
     return {part: parts[part] for part in order + sorted(set(parts) - set(order))}, notes
 
@@ -897,6 +900,16 @@ def check_labels(parts, name):   # rows of a classifier by part, train first -> 
             raise InputError(f"{name}: the {part} part has the label {strange[0]!r}" + f" and {len(strange) - 1} more"*(len(strange) > 1) + f", which the training part does not have ({', '.join(sorted(count)[:8])})")
     once = [label for label, number in sorted(count.items()) if number == 1]
     return [f"{len(once)} of {len(count)} labels stand in one row only, and are learned but not tested: {', '.join(once[:5])}"] if once else []
+
+def unmeasured(parts):   # rows of a classifier by part -> notes
+    "Labels of several rows of which a part other than train has none."
+    count = Counter(row["label"] for rows in parts.values() for row in rows)
+    said = []
+    for part, rows in parts.items():
+        gone = sorted({label for label, number in count.items() if number > 1} - {row["label"] for row in rows})
+        if gone and part != "train":
+            said.append(f"{part} has no row of " + ", ".join(f"{label} ({count[label]:,} in all)" for label in gone[:5]) + f" and {len(gone) - 5:,} more labels"*(len(gone) > 5))
+    return ["; ".join(said) + ": nothing is measured of them there"] if said else []
 
 # %% ../nbs/03_own.ipynb #o043b
 def row_parts(task, rows, keys, missing, salt):   # -> parts, notes

@@ -504,6 +504,30 @@ def test_a_run_is_training_stopped_finished_or_broken(broken_home):
     assert "topics/other" not in {run.name for run in find_runs()}
 
 
+def test_a_run_stopped_before_its_first_score_opens_on_every_page(fresh_home, monkeypatch):
+    "Its last checkpoint is used; it has no curve and no score yet."
+    from signal import SIGTERM, raise_signal
+    from lmnb.core import Interrupted
+    from lmnb.serve import runs_dir
+    from lmnb.train import Run, fit
+    from tiny import dataset
+    advance = Run.advance
+    def stopping(self):
+        if self.step == 3: raise_signal(SIGTERM)
+        return advance(self)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "advance", stopping)
+        for data, model in (("topics", "bag-tiny"), ("pydocs", "lstm-tiny")):
+            with pytest.raises(Interrupted, match="step 4"): fit(runs_dir() / data / model, task=dataset(data).task, model=model, data=dataset(data), steps=20, scores=1)
+    runs = find_runs()
+    assert [(run.state, run.ok, run.step, run.progress) for run in runs] == [("stopped", True, 4, 0.2)] * 2
+    app = open_page("home", "en")
+    assert not app.exception and not app.warning and all(any(run.mend in one.value for one in app.info) for run in runs)
+    for page in ("compare", "generate", "classify"):
+        app = open_page(page, "en")
+        assert not app.exception and not app.warning and not any("lmnb quickstart" in one for one in sentences(app))
+
+
 def test_runs_that_differ_in_one_setting_are_told_apart(broken_home):
     first, second = broken_home / "runs/topics/lstm-tiny", broken_home / "runs/topics/deeper"
     shutil.copytree(first, second)

@@ -1,5 +1,5 @@
 """The laws of the project, checked on the notebooks as they stand: what may import what, what is generated, what is never called, and style."""
-import ast, filecmp, io, os, re, shutil, statistics, subprocess, sys, tokenize, tomllib
+import ast, filecmp, importlib, importlib.util, io, os, re, shutil, statistics, subprocess, sys, tokenize, tomllib
 from configparser import ConfigParser
 from importlib.metadata import packages_distributions
 
@@ -335,3 +335,11 @@ def test_readme_names_every_notebook_and_no_other_file(path):
 def test_results_in_the_readmes_are_those_measured():
     tables = ROOT / "tests/bench/tables.py"
     subprocess.run([sys.executable, tables, "--check"], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/bench").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_imports_what_is_there(path):
+    "A figure that nobody can measure again is worth little: the names that a benchmark takes from lmnb exist."
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    taken = [(node.module, name.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lmnb" for name in node.names]
+    assert not [f"{module}.{name}" for module, name in taken if not hasattr(importlib.import_module(module), name) and not importlib.util.find_spec(f"{module}.{name}")]

@@ -412,6 +412,30 @@ def run(capfd, *arguments):
 TINY = ("--model", "bag-tiny", "--steps", 3)
 
 
+def test_a_run_is_called_as_the_file_that_it_learns_from(tmp_path):
+    for name, n in (("rev80.csv", 80), ("held.csv", 12), ("seen.csv", 12)): write(tmp_path / name, reviews(n))
+    data = load_dataset(tmp_path / "rev80.csv", dev=tmp_path / "seen.csv", test=tmp_path / "held.csv")
+    alone = load_dataset(tmp_path / "rev80.csv")
+    assert data.name.startswith("rev80-") and alone.name.startswith("rev80-") and data.name != alone.name and data.card.startswith(f"# {data.name}\n")
+    for name in ("train", "test", "dev"):
+        for code, word in (("en", "day"), ("de", "Tag")): (tmp_path / f"{name}.{code}").write_text("".join(f"{word} {name} {i}\n" for i in range(30)))
+    pair = lambda name: [tmp_path / f"{name}.en", tmp_path / f"{name}.de"]
+    assert re.fullmatch(r"train-[0-9a-f]{8}", load_dataset(pair("train")).name)
+    assert re.fullmatch(r"train-[0-9a-f]{8}", load_dataset(pair("train"), test=pair("test"), dev=pair("dev")).name)
+    assert load_dataset([tmp_path / "held.csv", tmp_path / "rev80.csv"]).name.startswith("held-")
+
+
+def test_labels_that_miss_in_a_part_are_said_before_training(tmp_path):
+    rows = reviews(60) + [dict(text="an odd thing", label="rare"), dict(text="an odder thing", label="rare")]
+    data = load_dataset(write(tmp_path / "rare.csv", rows))
+    has = {part: {row["label"] for row in some} for part, some in data.parts.items()}
+    gone = [part for part in ("dev", "test") if "rare" not in has[part]]
+    assert gone and data.notes[1:] == ("; ".join(f"{part} has no row of rare (2 in all)" for part in gone) + ": nothing is measured of them there",)
+    assert len(load_dataset(write(tmp_path / "even.csv", reviews(60))).notes) == 1
+    write(tmp_path / "held.csv", [row for row in reviews(12) if row["label"] == rows[0]["label"]])
+    assert any(note.startswith("test has no row of ") for note in load_dataset(tmp_path / "even.csv", test=tmp_path / "held.csv").notes)
+
+
 def test_train_says_how_many_rows_it_used_and_keeps_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("LMNB_HOME", str(tmp_path / "home"))
     path = write(tmp_path / "mine.jsonl", [dict(remark=row["text"], grade=i % 3) for i, row in enumerate(reviews())] + [dict(remark="none", grade=None)])

@@ -1,6 +1,8 @@
 """Where a run stands, who may write it, and what a signal leaves of it."""
+import json
 import os
 import signal
+import sys
 
 import pytest
 from safetensors.torch import load_file
@@ -11,7 +13,7 @@ from lmnb.core import Interrupted, UsageError, locked
 from lmnb.models.zoo import preset
 from lmnb.task import LanguageModel
 from lmnb.tokenize import Tokenizer
-from lmnb.train import Recipe, ending, read_metrics, train
+from lmnb.train import Recipe, Run, ending, read_metrics, train
 
 TEXT = [{"text": "the cat sat on the mat. 猫坐在垫子上。 "*60}]
 
@@ -88,3 +90,60 @@ def test_a_signal_while_scoring_loses_nothing(look, tmp_path, monkeypatch):
     assert [row["step"] for row in read_metrics(run)] == [4, 8, 12]
     weights = [load_file(folder/"checkpoints"/"step-12"/"model.safetensors") for folder in (whole, run)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def command(capfd, *arguments):
+    "The command in this process -> (exit code, standard output, standard error)."
+    from unittest.mock import patch
+    from lmnb.cli import main
+    with patch.object(sys, "argv", ["lmnb", *map(str, arguments)]), pytest.raises(SystemExit) as end: main()
+    return (end.value.code, *capfd.readouterr())
+
+
+def test_a_run_stopped_before_its_first_score_is_listed_opened_and_gone_on_with(fresh_home, tmp_path, monkeypatch, capfd):
+    import shlex
+    (tmp_path/"say.csv").write_text("text,label\n" + "".join(f"the {i} was {'fine' if i % 2 else 'dull'},{'good' if i % 2 else 'bad'}\n" for i in range(40)))
+    advance = Run.advance
+    def stopping(self):
+        if self.step == 4: os.kill(os.getpid(), signal.SIGTERM)
+        return advance(self)
+    monkeypatch.setattr(Run, "advance", stopping)
+    code, _, err = command(capfd, "train", "--data", tmp_path/"say.csv", "--model", "bag-tiny", "--steps", 20, "--set", "scores=1")
+    monkeypatch.undo()
+    monkeypatch.setenv("LMNB_HOME", str(fresh_home))
+    assert code == 75 and "stopped at step 5, everything is saved" in err
+    [run] = [path for path in (fresh_home/"runs").glob("*/*") if path.is_dir()]
+    name = f"{run.parent.name}/{run.name}"
+    assert not (run/"checkpoints"/"best").exists()
+    code, out, _ = command(capfd, "runs")
+    assert code == 0 and "stopped 25%" in out and "stopped at step 5; resume it with: lmnb train" in out and "no checkpoint" not in out
+    code, out, err = command(capfd, "classify", name, "the 3 was fine")
+    assert code == 0 and out.split()[0] in ("good", "bad"), err
+    code, out, err = command(capfd, "evaluate", name, "--data", tmp_path/"say.csv")
+    assert code == 0 and "n = 40" in out, err
+    _, out, _ = command(capfd, "runs", "--json")
+    told = json.loads(out)
+    assert told["state"] == "stopped" and told["status"] == "ok" and told["step"] == 5
+    code, _, err = command(capfd, *shlex.split(told["mend"])[1:])
+    assert code == 0 and (run/"checkpoints"/"best").exists() and read_metrics(run)[-1]["step"] == 20, err
+    _, out, _ = command(capfd, "runs", "--json")
+    assert json.loads(out)["state"] == "finished"
+
+
+def test_no_best_is_named_before_there_is_a_score(tmp_path, monkeypatch):
+    "A run that is gone on with saves more steps and removes older ones: what is opened is always there."
+    from lmnb.checkpoint import open_checkpoint, pointed
+    advance = Run.advance
+    def stopping(at):
+        def one(self):
+            if self.step == at: os.kill(os.getpid(), signal.SIGTERM)
+            return advance(self)
+        return one
+    folder, *rest = case(tmp_path/"a")
+    rest[-1] = rest[-1].model_copy(update={"scores": 1, "save_minutes": 0.0})
+    for at, resume in ((2, False), (9, True)):
+        monkeypatch.setattr(Run, "advance", stopping(at))
+        with pytest.raises(Interrupted): train(folder, *rest, resume=resume)
+        assert not (folder/"checkpoints"/"best").exists() and open_checkpoint(folder).path == pointed(folder, "last") == folder/"checkpoints"/f"step-{at + 1}"
+    monkeypatch.undo()
+    assert pointed(train(folder, *rest, resume=True)).name == "step-12"

@@ -254,6 +254,67 @@ def test_a_file_is_scored_whole_under_its_own_name(trained):
     assert evaluate_run(run, str(other.with_name("a.csv")), "test")["test"] == before
 
 
+def command(capfd, *arguments):
+    "The command in this process -> (exit code, standard output, standard error)."
+    import sys
+    from unittest.mock import patch
+    from lmnb.cli import main
+    with patch.object(sys, "argv", ["lmnb", *map(str, arguments)]), pytest.raises(SystemExit) as end: main()
+    return (end.value.code, *capfd.readouterr())
+
+
+def test_two_files_of_one_name_are_both_kept(trained, tmp_path, capfd):
+    import shutil
+    from lmnb.serve import evaluate_run, read_baselines, read_scores, runs_dir
+    run, data, other = trained
+    for number, n in (("one", 19), ("two", 11), ("three/one", 7)):
+        (tmp_path / number).mkdir(parents=True)
+        reviews(tmp_path / number / "b.csv", n, n)
+    sizes = lambda run: {part: scores[0].n for part, scores in read_scores(run)[0].items() if part.endswith(".csv") or " " in part}
+    evaluate = lambda *path: command(capfd, "evaluate", run, "--data", tmp_path.joinpath(*path))
+    assert evaluate("b.csv")[0] == 0 and sizes(run) == {"b.csv": 37}
+    code, out, err = evaluate("one", "b.csv")
+    assert code == 0 and sizes(run) == {"b.csv": 37, "one/b.csv": 19}
+    assert "another file called b.csv has been scored: the scores of this one are kept as one/b.csv" in err and "one/b.csv: n = 19" in out and "one/b.csv, linear: accuracy" in out
+    assert evaluate("two", "b.csv")[0] == 0 and evaluate("three", "one", "b.csv")[0] == 0
+    assert sorted(sizes(run).values()) == [7, 11, 19, 37]                                  # a folder of the same name: a hash
+    before = sizes(run)
+    code, _, err = evaluate("one", "b.csv")                                                # the same again: its own entry
+    assert code == 0 and sizes(run) == before and "has changed" not in err
+    reviews(tmp_path / "one" / "b.csv", 23, 5)
+    code, _, err = evaluate("one", "b.csv")
+    assert code == 0 and sizes(run) == before | {"one/b.csv": 23}
+    assert "one/b.csv has changed since it was scored, or is read in another way: the new scores take the place of those on 19 items" in err
+    assert {part: scores[0].n for part, scores in read_baselines(data.name)["linear"]["scores"].items() if part in before} == sizes(run)
+    second = run.with_name("second")                                                       # another run calls the file as the first one does: one ranking
+    shutil.copytree(run, second)
+    (second / "scores.json").unlink()
+    assert list(evaluate_run(second, str(tmp_path / "two" / "b.csv"))) == ["two/b.csv"]
+    code, out, _ = command(capfd, "compare")
+    assert code == 0 and out.count("two/b.csv") == 1 and "no classical row" not in out
+
+
+def test_labels_that_the_model_never_learned_are_told(trained, tmp_path, capfd):
+    run = trained[0]
+    reviews(tmp_path / "c.csv", 10, 3)
+    with open(tmp_path / "c.csv", "a") as file: file.write("".join(f"the thing {i} was elsewhere,other\n" for i in range(10)))
+    for more in ((), ("--json",)):
+        code, out, err = command(capfd, "evaluate", run, "--data", tmp_path / "c.csv", *more)
+        assert code == 0 and "10 of 20 rows have labels that the model does not know: other (10); they count as wrong" in err.splitlines()
+    assert "does not know" not in command(capfd, "evaluate", run, "--data", trained[2])[2]
+
+
+def test_json_does_the_same_work(trained, capfd):
+    import json
+    from lmnb.serve import read_baselines
+    run, data, other = trained
+    code, out, err = command(capfd, "evaluate", run, "--data", other, "--json")
+    assert code == 0 and [json.loads(line)["part"] for line in out.splitlines()] == ["b.csv"]
+    assert {"linear", "majority"} <= {name for name, entry in read_baselines(data.name).items() if "b.csv" in entry["scores"]}
+    assert "b.csv, linear: accuracy" in err
+    assert "no classical row" not in command(capfd, "compare")[1]
+
+
 def test_another_data_set_never_takes_the_place_of_the_own_test_part(trained):
     from dataclasses import replace
     from lmnb.serve import evaluate_run, read_scores

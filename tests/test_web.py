@@ -135,6 +135,91 @@ def test_cells_and_what_stands_between_paragraphs():
     assert article(body)[0].splitlines() == ["River is high", STORY[0], "Day\tLevel", "Mon\t2 m", STORY[1], STORY[2], "more"]
 
 
+SAID = {"English": STORY, "Russian": [
+    "Река поднялась в четверг на два метра, сообщил городской совет, и поэтому нижний мост закрыли для машин и для пешеходов.",
+    "Школы остаются открытыми. Автобусы на север, однако, идут по старой дороге через холмы, а она длиннее на полчаса, поэтому выезжают они раньше.",
+    "Пожарная команда, в которой сорок человек, всю ночь откачивала воду из подвалов и сегодня продолжит, потому что к вечеру снова ждут дождя.",
+    "Вечером дождь перестал, и люди вышли посмотреть, что осталось от рынка, от лавок у реки и от старой пристани."],
+    "Chinese": ["本报讯,今天山城下了一整天的大雨,河水上涨了两米,下桥已经封闭。", "学校照常上课。不过,往北的公共汽车改走老路,要多花半个小时。",
+                "消防队有四十名队员,整夜抽水,今天还要继续,因为下午还会下雨。", "傍晚雨停了,人们走出家门,去看河边的市场还剩下什么。"]}
+SHORT = {"English": ["Two eggs", "Built in six years of work", "Quay", "A place where boats are loaded, and unloaded."], "Russian": ["Два яйца", "Построен за шесть лет", "Пристань", "Место, где грузят лодки, и не только лодки."],
+         "Chinese": ["两个鸡蛋", "六年建成", "码头", "装货卸货的地方。"]}
+FORMS = {   # between two paragraphs: markup of the short texts a, b, c and d -> lines
+    "a list": ("<ul><li>{}</li><li>{}</li></ul>", "{}\n{}"), "a numbered list": ("<ol><li>{}</li><li>{}</li></ol>", "{}\n{}"), "a list in a list": ("<ul><li>{}<ul><li>{}</li></ul></li></ul>", "{}\n{}"),
+    "a list with one link": ("<ul><li>{}</li><li><a href=/q>{}</a></li><li>{}, {}</li></ul>", "{}\n{}\n{}, {}"), "a boxed list": ("<div><ul><li>{}</li><li><p>{}</p></li></ul></div>", "{}\n{}"),
+    "definitions": ("<dl><dt>{}</dt><dd>{}</dd><dt>{}</dt><dd>{}</dd></dl>", "{}\n{}\n{}\n{}"), "a quote": ("<blockquote>{}</blockquote><blockquote><p>{}</p></blockquote>", "{}\n{}"),
+    "preformatted": ("<pre>{}\n    {}</pre>", "{}\n    {}"), "a table": ("<table><tr><th>{}</th><th>{}</th></tr><tr><td>{}</td><td>{}</td></tr></table>", "{}\t{}\n{}\t{}"),
+    "a heading over a list": ("<h2>{}</h2><ul><li>{}</li><li>{}</li></ul>", "{}\n{}\n{}")}
+ASIDE = {"links": '<ul><li><a href="/1">{}</a></li><li><a href="/2">{}</a></li></ul>', "a share bar": '<ul class="share-bar"><li>{}</li><li>{}</li></ul>', "boxed links": '<div><h3>{}</h3><ul><li><a href="/1">{}</a></li></ul></div>',
+         "the owner": "<ul><li>© 2020 {}</li><li>{}</li></ul>", "a menu": "<nav><ul><li>{}</li><li>{}</li></ul></nav>", "a menu by name": '<div class="menu"><ul><li>{}</li><li>{}</li></ul></div>'}
+
+
+@pytest.mark.parametrize("language", SAID)
+@pytest.mark.parametrize("form", FORMS)
+def test_short_forms_among_paragraphs_stay(form, language):
+    said, (markup, lines) = SAID[language], (text.format(*SHORT[language]) for text in FORMS[form])
+    for page in (f"<div><h1>{SHORT[language][2]}</h1><p>{said[0]}</p>{markup}<p>{said[1]}</p></div>", f"<div><h1>{SHORT[language][2]}</h1><div>{said[0]}</div>{markup}<div>{said[1]}</div></div>"):
+        assert article(f"<html><body>{page}</body></html>")[0] == "\n".join([SHORT[language][2], said[0], lines, said[1]])
+
+
+@pytest.mark.parametrize("language", SAID)
+@pytest.mark.parametrize("form", ["a list", "a numbered list", "definitions", "a quote", "a table", "a heading over a list"])
+def test_a_short_form_at_the_end_stays(form, language):
+    said, (markup, lines) = SAID[language], (text.format(*SHORT[language]) for text in FORMS[form])
+    assert article(f"<html><body><div><p>{said[0]}</p><p>{said[1]}</p>{markup}</div></body></html>")[0] == "\n".join([said[0], said[1], lines])
+
+
+@pytest.mark.parametrize("language", ["English", "Russian"])
+@pytest.mark.parametrize("form", ASIDE)
+def test_menus_and_share_bars_stay_out(form, language):
+    said, aside = SAID[language], ASIDE[form].format(*SHORT[language][1:])
+    for page in (f"<p>{said[0]}</p>{aside}<p>{said[1]}</p>", f"<p>{said[0]}</p><p>{said[1]}</p>{aside}"):
+        assert article(f"<html><body><div>{page}</div></body></html>")[0].splitlines() == said[:2]
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_sections_with_a_list_alone_stay(language):
+    said, (a, b, c, d) = SAID[language], SHORT[language]
+    page = f"<section><h2>{a}</h2><p>{said[0]}</p></section><section><h2>{b}</h2><ul><li>{c}</li><li>{d}</li></ul></section><section><h2>{c}</h2><p>{said[1]}</p></section>"
+    assert article(f"<html><body><div>{page}</div></body></html>")[0].splitlines() == [a, said[0], b, c, d, c, said[1]]
+
+
+@pytest.mark.parametrize("language", SAID)
+@pytest.mark.parametrize("first", ["{}<br><br>{}", "<p>{}</p><p>{}</p>"])
+def test_every_row_of_a_layout_table_stays(first, language):
+    said, (a, b, c, _) = SAID[language], SHORT[language]
+    menu, lines = '<a href="/">Home</a><br><a href="/s">Sport</a>', [b, said[0], said[1], c, said[2]]
+    first = f"<h2>{b}</h2>{first.format(*said)}"
+    for table in (f"<tr><td>{first}</td></tr><tr><td><h3>{c}</h3><p>{said[2]}</p></td></tr>", f"<tr><td>{first}</td></tr><tr><td><h3>{c}</h3>{said[2]}</td></tr>",
+                  f"<tr><td>{first}</td></tr><tr><td> </td></tr><tr><td><h3>{c}</h3></td></tr><tr><td>{said[2]}</td></tr>",
+                  f"<tbody><tr><td>{menu}</td><td>{first}</td></tr><tr><td></td><td><h3>{c}</h3><p>{said[2]}</p></td></tr></tbody>"):
+        assert article(f"<html><body><table>{table}</table></body></html>")[0].splitlines() == lines, table
+    listed = f"<tr><td>{first}</td></tr><tr><td><ul><li>{a}</li><li>{c}</li></ul></td></tr><tr><td>{said[2]}<br><br>{said[3]}</td></tr><tr><td>© 2020, {said[3]}</td></tr>"
+    assert article(f"<html><body><table>{listed}</table></body></html>")[0].splitlines() == [b, said[0], said[1], a, c, said[2], said[3]]
+
+
+def test_a_list_about_copyright_stays():
+    listed = "<ul><li>The copyright of a song</li><li>The copyright of a book</li></ul>"
+    assert article(f"<html><body><div><p>{STORY[0]}</p>{listed}<p>{STORY[1]}</p></div></body></html>")[0].splitlines() == [STORY[0], "The copyright of a song", "The copyright of a book", STORY[1]]
+
+
+def test_notes_in_a_table_keep_their_order():
+    rows = "".join(f'<tr><td><a href="#{n}">[{n}]</a></td><td>{text} {text} {text} {text}</td></tr>' for n, text in enumerate(STORY))
+    assert [line[:3] for line in web.whole_text(f"<table>{rows}</table>").splitlines()] == [part for n, text in enumerate(STORY) for part in (f"[{n}]", text[:3])]
+
+
+LONG = {"list items": "<ul>" + "<li>egg</li>" * 30_000 + "</ul>", "open list items": "<ul>" + "<li>egg" * 30_000, "lists": "<ul><li>egg</ul>" * 15_000, "definitions": "<dl>" + "<dt>a<dd>egg" * 15_000 + "</dl>",
+        "boxed lists": "<div><ul><li>egg</ul></div>" * 10_000, "nested lists": "<ul><li>egg" * 20_000, "nested boxes": "<div>" * 20_000 + "<ul><li>egg</ul>" + "</div>" * 20_000,
+        "rows": f"<table><tr><td><h2>a</h2>{PARAGRAPH}" + "<tr><td>egg" * 15_000 + f"<tr><td>{PARAGRAPH}</table>"}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_long_lists_take_no_square_of_time(kind):
+    start = time.process_time()
+    text, _ = article(f"<html><body><div><p>{PARAGRAPH * 2}</p>{LONG[kind]}<p>{PARAGRAPH * 2}</p></div></body></html>")
+    assert time.process_time() - start < 40 and PARAGRAPH.strip() in text
+
+
 def pages_of(path):
     with tarfile.open(path) as tar:
         for member in tar:

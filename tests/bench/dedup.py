@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 from common import append_row
 from lmnb.collect import Document
-from lmnb.dedup import UNIT, Near, changed_text, jaccard, shingles
+from lmnb.dedup import Near, changed_text, jaccard, shingles, unit
 
 BLOCK = 10_000   # a document and its planted twins are in the same block: the first block is a small corpus of the same kind
 
@@ -58,11 +58,11 @@ def corpus(folder, count, seed=0):
         bases = []
         for i in range(used, used + size*4//5):
             text = pieces[i % len(pieces)]
-            bases.append(text if i < len(pieces) else changed(text, len(UNIT.findall(text))//2))
+            bases.append(text if i < len(pieces) else changed(text, len(unit().findall(text))//2))
         used += len(bases)
         block = [(text, None) for text in bases]
         for base in dice.choices(range(len(bases)), k=size - len(bases)):
-            target, n = dice.uniform(.5, 1), len(UNIT.findall(bases[base]))
+            target, n = dice.uniform(.5, 1), len(unit().findall(bases[base]))
             twin = changed(bases[base], round(n*(1 - (2*target/(1 + target))**(1/3))))
             block.append((twin, (bases[base], jaccard(*(shingles(Document.of(text)) for text in (twin, bases[base]))))))
         dice.shuffle(block)
