@@ -305,9 +305,13 @@ def point(run,             # folder of a run
     sync(Path(run)/"checkpoints")
 
 # %% ../nbs/30_checkpoint.ipynb #c023
-def pointed(run, name:str="best"):   # -> Path of a checkpoint; raises `InputError` where there is none
+def pointed(run,           # folder of a run
+            name:str="",   # best | last; "": the best, or the last where none has been scored yet
+            ):             # -> Path of a checkpoint; raises `InputError` where there is none
     "The checkpoint that a pointer names."
-    pointer = Path(run)/"checkpoints"/name
+    folder = Path(run)/"checkpoints"
+    name = name or ("last" if (folder/"last").is_file() and not (folder/"best").is_file() else "best")
+    pointer = folder/name
     if not pointer.is_file(): raise InputError(f"{run} has no {name} checkpoint yet: train it (lmnb train) or name another run")
     step = read_json(pointer, most=2**16)
     if not isinstance(step, dict) or type(step.get("step")) is not int or step["step"] < 0: raise CorruptError(f"{pointer} does not name a step")
@@ -316,7 +320,7 @@ def pointed(run, name:str="best"):   # -> Path of a checkpoint; raises `InputErr
 # %% ../nbs/30_checkpoint.ipynb #c024
 def open_checkpoint(path,   # a checkpoint's folder, or a run's
                     ):      # -> Checkpoint
-    "Read a checkpoint, or the best one of a run."
+    "Read a checkpoint, or the best one of a run (the last, where none has been scored yet)."
     path = Path(path)
     return load_checkpoint(pointed(path) if (path/"checkpoints").is_dir() else path)
 

@@ -468,7 +468,7 @@ def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="a 
              columns: Columns = None, from_: From = None, to: To = None, as_json: Json = False):
     "Score a checkpoint on a whole file, or on the test parts of a data set; the scores are kept beside it."
     from lmnb.collect import DATASETS, load_dataset, whole_set
-    from lmnb.serve import as_learned, evaluate_run, open_run, resolve
+    from lmnb.serve import as_learned, evaluate_run, open_run, parts_scored, resolve, told_apart, unknown_labels
     progress, config = Progress(), open_run(checkpoint).config
     task = config.task.name
     if data in DATASETS:
@@ -476,16 +476,17 @@ def evaluate(checkpoint: Checkpoint_, data: Annotated[str, typer.Option(help="a 
         found = load_dataset(data)
     else:
         found = as_learned(config, load_dataset(data, task=task, columns=columns) if part else whole_set(data, task=task, columns=columns), from_, to)
-    if not as_json:
-        for note in found.notes: progress.line(note)
+    folder = resolve(checkpoint)
+    found, kept = told_apart(folder, found)
+    strange = [unknown_labels(config, found.parts.get(name, [])) for name in parts_scored(found, part)] if found.task == task else []
+    for note in filter(None, (*found.notes, *kept, *strange)): progress.line(note)
     for name, scores in evaluate_run(checkpoint, found, part, on_step=scoring(progress)).items():
         progress.clear()
         if as_json: say(json.dumps({"part": name, "n": scores[0].n, "scores": [s.to_dict() for s in scores]}, ensure_ascii=False)); continue
         say(f"{name}: n = {scores[0].n:,}")
         for s in scores: say(f"{name:15} {s.metric:18} {s.format()} {s.unit}")
-    folder = resolve(checkpoint)
-    if not as_json and found.task == task and (folder/"checkpoints").is_dir():
-        for line in beside(folder, found, part): say(line)
+    if found.task == task and (folder/"checkpoints").is_dir():
+        for line in beside(folder, found, part): progress.line(line) if as_json else say(line)      # the same work, and nothing but JSON on standard output
 
 def beside(run, data, part=None):   # folder of a run, DataSet that it was scored on, part -> list of text
     "What to know of a score: rows that the model has learned from, and the classical rows on the same text."
@@ -550,7 +551,7 @@ def run_line(run, told:str):   # RunInfo; the settings that tell it apart -> tex
     share = f" {run.progress:.0%}" if run.state in ("training", "stopped") and run.progress is not None else ""
     size = f"{run.parameters:,} parameters" if run.parameters else ""
     line = f"{run.name:34}{run.state + share:16}{run.task:11}{size:24}{told}".rstrip()
-    why = f"{run.status}; " if run.status != "ok" else ""
+    why = f"{run.status}; " if run.status != "ok" else f"stopped at step {run.step:,}; " if run.state == "stopped" and run.step else ""
     return line + (f"\n    {why}{'resume' if run.state == 'stopped' else 'mend'} it with: {run.mend}" if run.mend else "")
 
 @runs_app.callback(invoke_without_command=True)

@@ -11,14 +11,14 @@ __all__ = ['QUICKSTART', 'PARTS', 'LOGITS', 'COUNTED', 'APPS', 'DEMOS', 'LOOK', 
            'Places', 'losses_in', 'token_losses', 'text_stream', 'scores_of_sums', 'summed', 'evaluate_lm',
            'evaluate_pairs', 'ngram_losses', 'baseline_lm', 'counted_ids', 'shared_tokenizer', 'tokens_per_second',
            'app_of', 'demo', 'label_of', 'attention_of', 'Stream', 'demo_stream', 'resolve', 'open_run', 'test_parts',
-           'part_hash', 'kept_as', 'scores_of', 'as_learned', 'evaluate_run', 'write_card', 'baseline_rows', 'bound_of',
-           'evaluate_baselines', 'add_baselines', 'training_data', 'looked_at', 'advised', 'main_score', 'read_items',
-           'is_tie', 'table_row', 'classical_table', 'rankings', 'compare_table', 'marked', 'ahead', 'verdicts',
-           'verdict', 'hardest_part', 'best_known', 'examples', 'as_inputs', 'write_examples', 'beginning',
-           'own_examples', 'code_for', 'StepRow', 'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages',
-           'step_rows', 'told_plainly', 'fate_of', 'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group',
-           'checked_upload', 'prepare_upload', 'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers',
-           'run_tokenizers', 'tokenizer_rows']
+           'part_hash', 'kept_as', 'told_apart', 'parts_scored', 'unknown_labels', 'scores_of', 'as_learned',
+           'evaluate_run', 'write_card', 'baseline_rows', 'bound_of', 'evaluate_baselines', 'add_baselines',
+           'training_data', 'looked_at', 'advised', 'main_score', 'read_items', 'is_tie', 'table_row',
+           'classical_table', 'rankings', 'compare_table', 'marked', 'ahead', 'verdicts', 'verdict', 'hardest_part',
+           'best_known', 'examples', 'as_inputs', 'write_examples', 'beginning', 'own_examples', 'code_for', 'StepRow',
+           'CorpusReport', 'Corpus', 'read_corpus', 'corpora', 'stages', 'step_rows', 'told_plainly', 'fate_of',
+           'find_documents', 'unreadable', 'twins', 'in_worker', 'end_group', 'checked_upload', 'prepare_upload',
+           'upload_name', 'embedded_texts', 'learn_tokenizers', 'sample_tokenizers', 'run_tokenizers', 'tokenizer_rows']
 
 # %% ../nbs/52_serve.ipynb #c002
 import functools, json, math, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
@@ -144,7 +144,7 @@ def resumable(run):   # folder of a run -> bool
             continue
         whole.append(step)
     try:
-        best = int(pointed(run).name.removeprefix("step-"))
+        best = int(pointed(run, "best").name.removeprefix("step-"))
     except (LmnbError, ValueError):
         best = None
     return bool(whole) and (best is None or best in whole or best > max(whole))      # what is newer than the step taken up is made anew
@@ -237,8 +237,10 @@ def read_run(run,   # folder of a run
     if facts["data"] in DATASETS:
         facts.setdefault("task", DATASETS[facts["data"]].task)
     state = "training" if writer else state
-    if facts.get("progress") is None and config and config.training.get("steps") and (steps := saved_steps(run)):
-        facts["progress"] = min(1.0, steps[0]/config.training["steps"])        # saved, and not scored yet
+    if not done and (steps := saved_steps(run)):                               # saved, and perhaps not scored yet
+        facts["step"] = max(steps[0], facts.get("step") or 0)
+        if facts.get("progress") is None and config and config.training.get("steps"):
+            facts["progress"] = min(1.0, steps[0]/config.training["steps"])
     return RunInfo(run, f"{run.parent.name}/{run.name}", state=state, status=why, mend=(mend or mend_of(run, config, sound=not damage)) if state in ("stopped", "broken") else "", **facts)
 
 def facts_of(config:Config,   # of a run
@@ -678,7 +680,7 @@ def resolve(run):   # "topics/lstm", or a folder of a run or checkpoint -> Path
     raise InputError(f"there is no run or checkpoint {str(run)!r}: " + (f"choose one of {', '.join(names)}" if names else "train one first, as in lmnb quickstart --only lm"))
 
 def open_run(run):   # name or folder -> Checkpoint
-    "Open a run's best checkpoint by its name, or any checkpoint by its folder."
+    "Open a run's best checkpoint by its name (the last, where none has been scored yet), or any checkpoint by its folder."
     return open_checkpoint(resolve(run))
 
 # %% ../nbs/52_serve.ipynb #c033
@@ -699,6 +701,40 @@ def kept_as(config:Config,   # of a run
             ):               # -> str
     "The name under which a part's scores are kept: the part of the run's own data, a file's own name, or another data set's and part."
     return part if config.data.get("name") == data.name or data.facts.get("whole") else f"{data.name}-{part}"
+
+def told_apart(run,            # folder of a run
+               data:DataSet,   # that it is scored on
+               ):              # -> DataSet, list of lines: what is to be said of it
+    "A file that is scored as a whole, under a name that no other file has here: its own, that with its folder, or that with a hash."
+    folder, whole = data.facts.get("folder"), data.facts.get("whole")
+    if not whole or folder is None or not (run/"checkpoints").is_dir(): return data, []
+    scores, facts = read_scores(run)
+    own, names = facts.get("data", {}), [whole, f"{folder}/{whole.removeprefix('./')}", f"{whole} {data.name[-8:]}"]
+    others = [read_scores(path.parent)[1].get("data", {}) for path in run.parent.glob("*/scores.json")] if run.parent.parent == runs_dir() else []
+    def strange(name):                  # 0: known as this file, 1: free, 2: another file's; here, and in the runs beside it, whose scores it shall stand beside
+        beside = {found.get(name) for found in others} - {None}
+        return (0 if own.get(name) == data.name else 1 if own.get(name) is None else 2), (0 if data.name in beside else 2 if beside else 1)
+    name = min(names, key=strange)
+    named = replace(data, parts={name: data.parts[whole]}, facts={key: value for key, value in data.facts.items() if key != "folder"} | {"whole": name})
+    said = [f"another file called {whole} has been scored: the scores of this one are kept as {name}"]*(name != whole)
+    if scores.get(name) and facts["hash"].get(name) not in (None, part_hash(named, name)):
+        said.append(f"{name} has changed since it was scored, or is read in another way: the new scores take the place of those on {scores[name][0].n:,} items")
+    return named, said
+
+def parts_scored(data:DataSet, part:str=None):   # -> list of names
+    "The parts that are scored: the one that was asked for, a whole file, or the test parts."
+    return [part] if part else [data.facts["whole"]] if data.facts.get("whole") else test_parts(data)
+
+def unknown_labels(config:Config,   # of a run
+                   rows,            # that it is scored on
+                   ):               # -> one line, empty where it knows all labels
+    "The rows that a classifier can only get wrong."
+    if config.task.name != "classify": return ""
+    known = set(config.task.labels)
+    strange = Counter(row["label"] for row in rows if row["label"] not in known)
+    if not strange: return ""
+    names = ", ".join(f"{label} ({number:,})" for label, number in strange.most_common(5)) + f" and {len(strange) - 5:,} more"*(len(strange) > 5)
+    return f"{strange.total():,} of {len(rows):,} rows have labels that the model does not know: {names}; they count as wrong"
 
 def scores_of(checkpoint,     # of any task
               data:DataSet,   # for the same task, or of pairs
@@ -732,9 +768,10 @@ def evaluate_run(run,             # folder or name of a run
     config, task = checkpoint.config, checkpoint.config.task.name
     if not isinstance(data, DataSet): data = load_dataset(data) if str(data) in DATASETS else as_learned(config, load_dataset(data, task=task) if part else whole_set(data, task=task))
     if task != data.task and (task, data.task) != ("lm", "pairs"): raise UsageError(f"{path.name} is a model for {task}, {data.name} a data set for {data.task}")
+    data, _ = told_apart(path, data)
     speed = tokens_per_second(checkpoint)
     use_room()
-    for name in [part] if part else [data.facts["whole"]] if data.facts.get("whole") else test_parts(data):
+    for name in parts_scored(data, part):
         if name not in data.parts: raise UsageError(f"{data.name} has no part {name!r}: choose one of {', '.join(data.parts)}")
         began, rows = time.perf_counter(), data.parts[name] if task == "lm" and data.task == "lm" else part_rows(data, name, limit)
         scored = replace(data, parts=data.parts | {name: rows})

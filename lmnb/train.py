@@ -791,11 +791,13 @@ def clear_after(run:Run,     # just restored
 # %% ../nbs/32_train.ipynb #d121
 def mend_pointers(run:Run,   # just restored
                   ):
-    "Where a pointer is damaged, or names what is gone, let it name the best that is known, or the step taken up."
+    "Where a pointer is damaged, or names what is gone, let it name the best that is known, or the step taken up; no best is named where none is known."
     for name in ("best", "last"):
         try: there = pointed(run.folder, name).is_dir()
         except (CorruptError, InputError): there = False
-        if not there and run.saved is not None: point(run.folder, name, run.best["step"] if run.best and name == "best" else run.step)
+        if there or run.saved is None: continue
+        if name == "best" and not run.best: (run.folder/"checkpoints"/name).unlink(missing_ok=True)       # the last one stands for it until there is a score
+        else: point(run.folder, name, run.best["step"] if name == "best" else run.step)
 
 # %% ../nbs/32_train.ipynb #c036a
 def set_threshold(run,          # a classifier's, or the folder of a checkpoint
