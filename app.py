@@ -357,7 +357,7 @@ def compare():
 
 def curve_of(run):
     "What a run wrote down while it learned; none where that cannot be read, which the others do not suffer for."
-    try: return read_metrics(run.path)
+    try: return read_metrics(run.path, most=20_000)
     except LmnbError as error: notice(run, error)
     return []
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from .clean import Report, report_of, sift
 from .collect import OURS, Document, documents_in, files_of, load_dataset, names, read, read_manifest, shown, stage_files, verified
-from .core import CorruptError, InputError, Interrupted, LmnbError, UsageError, home, locked, naming, need, patch, read_json, sha256_file, sha256_text, stable_hash, write_atomic
+from .core import MOST, CorruptError, InputError, Interrupted, LmnbError, UsageError, home, locked, naming, need, patch, read_json, sha256_file, sha256_text, stable_hash, write_atomic
 from .tokenize import KINDS, encode_shard, fertility, load_tokenizer, read_shards, seal_shards, train_tokenizer
 
 # %% ../nbs/17_pipeline.ipynb #c005
@@ -634,6 +634,8 @@ def run_pipeline(source,              # a folder or file of documents, files, a 
 def _facts(plan):
     "(what each shard is made from, the key of the whole result), before the first pass."
     shards = [{"piece": _beside(piece, plan.folder), "hash": value} for piece, value in zip(plan.pieces, plan.hashes)]
+    size = sum(len(json.dumps(shard, indent=1)) for shard in shards)
+    if size > MOST*3//4: raise InputError(f"the names of what is read take {size:,} bytes, more than a manifest may have: collect it in several parts, or pack the files first (tar, zip)")
     return shards, _key(plan, len(plan.steps), shards)
 
 def _run(plan, shards, key, each, tell):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPECIALS', 'PAD', 'UNK', 'BOS', 'EOS', 'SEP', 'SYSTEM', 'USER', 'ASSISTANT', 'ROLES', 'CHINESE', 'WORD', 'SPACED',
            'VISIBLE', 'HIDDEN', 'LETTERS', 'BYTES', 'TIES', 'KINDS', 'PROBE', 'TWOS', 'ENDS', 'PAIRS', 'COUNTS',
-           'FORM_BYTES', 'KNOWN_PATTERNS', 'ATOM', 'BRANCH', 'HARMLESS', 'PARTS', 'Id', 'Short', 'Sign', 'Gap',
+           'FORM_BYTES', 'KNOWN_PATTERNS', 'ATOM', 'BRANCH', 'HARMLESS', 'PARTS', 'Id', 'Short', 'Sign', 'Gap', 'ADDED',
            'SECTIONS', 'NAMES', 'FOREIGN', 'BLOCK', 'BATCH', 'WINDOW', 'CUT', 'SPACED_CUT', 'FOREIGN_CUT', 'segmenter',
            'word_spans', 'words', 'spaced_spans', 'letters', 'cut', 'Merger', 'merged', 'bpe_merges', 'bpe_tokens',
            'wordpieces', 'viterbi', 'Tokenizer', 'sample_texts', 'place', 'unit_class', 'marked', 'before', 'Joins',
@@ -14,7 +14,8 @@ __all__ = ['SPECIALS', 'PAD', 'UNK', 'BOS', 'EOS', 'SEP', 'SYSTEM', 'USER', 'ASS
            'harmless', 'Strict', 'Pattern', 'Part', 'Added', 'Model', 'Joined', 'Ours', 'Form', 'read_form',
            'load_tokenizer', 'engine_of', 'foreign_tokenizer', 'load_gpt2', 'plain_text', 'blocks', 'id_batches',
            'block_batches', 'joined_ids', 'id_type', 'ShardWriter', 'file_entry', 'encode_shard', 'seal_shards',
-           'encode_corpus', 'write_shards', 'Shards', 'read_shards', 'mapped', 'tokenize_corpus', 'fertility']
+           'encode_corpus', 'write_shards', 'Shards', 'read_shards', 'shard_manifest', 'look_through', 'mapped',
+           'tokenize_corpus', 'fertility']
 
 # %% ../nbs/13_tokenize.ipynb #c002
 import gzip, hashlib, heapq, json, math, os, re, shutil, tempfile, zlib
@@ -766,13 +767,15 @@ class Ours(Strict):
     roles: Annotated[dict[Annotated[str, Field(max_length=200)], Id], Field(max_length=10_000)] = ROLES
 
 # %% ../nbs/13_tokenize.ipynb #f006
+ADDED = 50_000      # tokens beside the model's own, at most
+
 class Form(Strict):
     "A whole `tokenizer.json`."
     version: Short | None = None
     truncation: None
     padding: None
     post_processor: None
-    added_tokens: Annotated[list[Added], Field(max_length=50_000)] = []
+    added_tokens: Annotated[list[Added], Field(max_length=ADDED)] = []
     normalizer: Part | None = None
     pre_tokenizer: Part | None = None
     decoder: Part | None = None
@@ -809,6 +812,7 @@ def read_form(path):   # tokenizer.json -> its content, and what lmnb wrote besi
     try:
         content = read_json(path)
         if not isinstance(content, dict): raise ValueError("it is no object")
+        if len(content.get("added_tokens") or ()) > ADDED: raise ValueError(f"added_tokens: more than {ADDED:,}")      # before they are copied
         ours = content.pop("lmnb", None)
         if ours is not None: ours = Ours.model_validate_json(json.dumps(ours)).model_dump(mode="json", exclude_none=True)
         if made_here := ours is not None and not ours["foreign"]:
@@ -1111,25 +1115,66 @@ class Shards:
         for number in range(len(self.ids)):
             with open(self.folder/f"docs-{number:05}.txt", encoding="utf-8", newline="\n") as file: yield from (line[:-1] for line in file)
 
-    def tokenizer(self): return load_tokenizer(self.folder)
+    def tokenizer(self):   # -> Tokenizer
+        "The one that made the ids; raises `CorruptError` where the manifest says otherwise."
+        found = load_tokenizer(self.folder)
+        if (found.vocab_size, found.eos) != (self.manifest["vocab_size"], self.manifest["eos"]): raise CorruptError(f"{self.folder}: its tokenizer has {found.vocab_size:,} tokens and ends texts with {found.eos}, its manifest says {self.manifest['vocab_size']:,} and {self.manifest['eos']}: encode the corpus again")
+        return found
 
 # %% ../nbs/13_tokenize.ipynb #c077
 def read_shards(folder,              # what `encode_corpus` wrote
                 *,
-                verify:bool=True,    # hash every file; its size is always checked
+                verify:bool=True,    # hash every file, and look at what it holds; its size is always checked
                 ):                   # -> Shards
     "Open shards; raises `InputError` where there are none, `CorruptError` where a file is damaged."
     folder = Path(folder)
-    manifest = read_json(folder/"manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("kind") != "token shards" or manifest.get("format") != 1 or manifest.get("dtype") not in ("<u2", "<u4"):
-        raise CorruptError(f"{folder} does not hold token shards that this version reads")
+    manifest = shard_manifest(folder)
     for name, entry in manifest["files"].items():
         path = folder/name
         if Path(name).name != name or not path.is_file(): raise CorruptError(f"{path} is missing")
         if path.stat().st_size != entry["bytes"]: raise CorruptError(f"{path} has {path.stat().st_size} bytes, not {entry['bytes']}: encode the corpus again")
-        if verify and sha256_file(path) != entry["sha256"]: raise CorruptError(f"{path} is damaged (its SHA-256 is another): encode the corpus again")
+        if verify: look_through(path, manifest)
     opened = {kind: [mapped(folder/f"{kind}-{n:05}.bin", dtype) for n in range(len(manifest["shards"]))] for kind, dtype in (("ids", manifest["dtype"]), ("ends", "<i8"))}
     return Shards(folder, manifest, **opened)
+
+def shard_manifest(folder):   # a Path -> dict
+    "The manifest of token shards; raises `CorruptError` where it is of another form, or where its counts do not fit together."
+    found = read_json(folder/"manifest.json")
+    if not isinstance(found, dict) or found.get("kind") != "token shards" or found.get("format") != 1 or found.get("dtype") not in ("<u2", "<u4"):
+        raise CorruptError(f"{folder} does not hold token shards that this version reads")
+    try: sound = _fits(found)
+    except (KeyError, TypeError, AttributeError): sound = False
+    if not sound: raise CorruptError(f"{folder/'manifest.json'} is damaged (its shards, files and counts do not fit together): encode the corpus again")
+    return found
+
+def _fits(found):   # a manifest -> bool
+    count, shards = (lambda value: type(value) is int and value >= 0), found["shards"]
+    sizes = {"tokenizer.json": None}
+    for number, row in enumerate(shards):
+        if not count(row["tokens"]) or not count(row["documents"]): return False
+        sizes |= {f"ids-{number:05}.bin": row["tokens"]*int(found["dtype"][-1]), f"ends-{number:05}.bin": row["documents"]*8, f"docs-{number:05}.txt": None}
+    entries = all(count(entry["bytes"]) and isinstance(entry["sha256"], str) and sizes[name] in (None, entry["bytes"]) for name, entry in found["files"].items())
+    totals = all(count(found[key]) and found[key] == sum(row[key] for row in shards) for key in ("tokens", "documents"))
+    return bool(shards) and entries and totals and found["files"].keys() == sizes.keys() and count(found["eos"]) and count(found["vocab_size"]) and found["eos"] < found["vocab_size"]
+
+def look_through(path,       # of a file that a manifest lists
+                 manifest,   # of `shard_manifest`
+                 ):
+    "Read a file once, in blocks: raises `CorruptError` where its hash is another, an id is beyond the vocabulary, or documents do not end one after the other."
+    kind, number = path.name.split("-")[0], re.search(r"-(\d+)", path.name)
+    row, found, most, end, rising, lines = manifest["shards"][int(number[1])] if number else {}, hashlib.sha256(), 0, 0, True, 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            found.update(block)
+            if kind == "ids": most = max(most, int(np.frombuffer(block, manifest["dtype"]).max()))
+            if kind == "ends":
+                ends = np.frombuffer(block, "<i8")
+                rising, end = rising and int(ends[0]) > end and bool((ends[1:] > ends[:-1]).all()), int(ends[-1])
+            if kind == "docs": lines += block.count(b"\n")
+    if found.hexdigest() != manifest["files"][path.name]["sha256"]: raise CorruptError(f"{path} is damaged (its SHA-256 is another): encode the corpus again")
+    if most >= manifest["vocab_size"]: raise CorruptError(f"{path} holds the id {most:,}, and the vocabulary has {manifest['vocab_size']:,}: encode the corpus again")
+    if kind == "ends" and not (rising and end == row["tokens"]): raise CorruptError(f"{path} is damaged (its documents do not end one after the other, the last with the last id): encode the corpus again")
+    if kind == "docs" and lines != row["documents"]: raise CorruptError(f"{path} names {lines:,} documents, not {row['documents']:,}: encode the corpus again")
 
 def mapped(path,    # of numbers
            dtype,   # of each

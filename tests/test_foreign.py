@@ -293,6 +293,8 @@ DAMAGED = {   # which file, what stands in it, a word of the reason
     "scores, not text": ("scores.json", lambda text: b"\xff\xfe\x80" + text, "JSON"), "scores, an endless number": ("scores.json", lambda text: re.sub(rb'"n": [0-9]+', b'"n": ' + DIGITS.encode(), text, count=1), "digits"),
     "scores, a list": ("scores.json", lambda text: b"[]", "damaged"), "scores, a list of parts": ("scores.json", lambda text: b'{"format": 1, "parts": []}', "damaged"),
     "scores, other names": ("scores.json", lambda text: text.replace(b'"value"', b'"worth"'), "not a score"), "scores, deep": ("scores.json", lambda text: b"["*100_000, "JSON"),
+    "scores, 1,001 parts": ("scores.json", lambda text: json.dumps({"format": 1, "parts": {f"p{i}": json.loads(text)["parts"]["test"] for i in range(1001)}}).encode(), "more than 1,000 parts"),
+    "scores, 10,001 in a part": ("scores.json", lambda text: json.dumps({"format": 1, "parts": {"test": {"scores": json.loads(text)["parts"]["test"]["scores"][:1]*10_001}}}).encode(), "10,000 scores"),
     "metrics, in the middle": ("metrics.jsonl", lambda text: b'{"step": 1, "lo\n' + text, "not JSON"), "metrics, a list": ("metrics.jsonl", lambda text: b"[1, 2]\n" + text, "measurement"),
     "metrics, not text": ("metrics.jsonl", lambda text: b"\x80\x81\n" + text, "UTF-8"), "metrics, an endless number": ("metrics.jsonl", lambda text: b'{"step": ' + DIGITS.encode() + b"}\n" + text, "digits"),
     "metrics, a step that is none": ("metrics.jsonl", lambda text: b'{"step": NaN}\n' + text, "step"), "metrics, a share that is a word": ("metrics.jsonl", lambda text: text + b'{"step": 12, "progress": "most"}\n', "progress"),
@@ -368,3 +370,181 @@ def test_the_command_that_is_named_mends_the_scores(damaged_home):
         run = damaged_home/"runs"/"topics"/f"{number}-broken"
         evaluate_run(run, dataset("topics"))
         assert read_run(run).ok and read_run(run).scores
+
+
+def test_measurements_without_end_take_no_memory(sound, tmp_path, monkeypatch):
+    "A list of runs needs the last row and the least loss; a curve needs some rows, evenly spread; nothing needs them all at once."
+    import tracemalloc
+    from lmnb.serve import progress_of
+    from lmnb.train import measurements, read_metrics
+    rows = [{"step": i, "tokens": i, "loss": 1.0, "dev_loss": 2.0 + abs(i - 60_001)} for i in range(100_000)]
+    (tmp_path/"metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 100000, "dev_lo')
+    tracemalloc.start()
+    found = progress_of(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20 and (found["step"], found["loss"], found["damage"]) == (99_999, 2.0, "")
+    tracemalloc.stop()
+    few = read_metrics(tmp_path, most=1000)
+    steps = [row["step"] for row in few]
+    assert 500 <= len(few) <= 1001 and steps[0] == 0 and steps[-1] == 99_999 and len({b - a for a, b in zip(steps, steps[1:-1])}) == 1
+    assert read_metrics(tmp_path) == rows and read_metrics(tmp_path, most=10**6) == rows and read_metrics(sound, most=20_000) == read_metrics(sound)
+    monkeypatch.setattr("lmnb.train.LINES", 50_000)
+    with pytest.raises(CorruptError, match="more than 50,000 lines"): read_metrics(tmp_path)
+    assert "more than 50,000 lines" in progress_of(tmp_path)["damage"]
+    (tmp_path/"metrics.jsonl").write_text('{"step": 1, "sample": "' + "y"*2**24 + '"}\n')
+    with pytest.raises(CorruptError, match="a line of more than"): next(measurements(tmp_path))
+
+
+# -- resealed: the hashes are right, and what they seal is not -----------------------------------------------------------
+
+def rewritten(path, change):
+    "A JSON file whose content has been changed in place."
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def as_type(name):   # a change of a safetensors file: every tensor of another type of the same width
+    def change(data):
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:8 + length])
+        for entry in header.values():
+            if "dtype" in entry: entry["dtype"] = name
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + data[8 + length:]
+    return change
+
+
+def with_labels(labels): return lambda data: json.dumps(changed(json.loads(data), "task.labels", labels)).encode()
+
+MISFITS = {   # which file of a classifier of three labels, what becomes of it, a word of the reason
+    "no labels": ("config.json", with_labels([]), "0 distinct labels"), "a label twice": ("config.json", with_labels(["Files", "Numbers", "Files"]), "2 distinct labels"),
+    "a label too many": ("config.json", with_labels(["Files", "Internet", "Numbers", "more"]), "4 distinct labels"), "two labels for three outputs": ("config.json", with_labels(["Files", "Numbers"]), "2 distinct labels"),
+    "whole numbers for weights": ("model.safetensors", as_type("I32"), "holds int32, not float32"), "another kind of weights": ("model.safetensors", as_type("U32"), "holds uint32, not float32"),
+}
+
+
+@pytest.mark.parametrize("what", MISFITS)
+def test_a_resealed_checkpoint_that_does_not_fit_is_one_line(what, sound, tmp_path, monkeypatch):
+    from lmnb.checkpoint import open_checkpoint, pointed, seal
+    from lmnb.serve import find_runs
+    file, change, reason = MISFITS[what]
+    monkeypatch.setenv("LMNB_HOME", str(tmp_path))
+    for name in ("sound", "broken"): shutil.copytree(sound, tmp_path/"runs"/"topics"/name)
+    folder = pointed(tmp_path/"runs"/"topics"/"broken")
+    (folder/file).write_bytes(change((folder/file).read_bytes()))
+    seal(folder)
+    if file == "config.json": rewritten(tmp_path/"runs"/"topics"/"broken"/file, lambda content: content.update(checkpoint=json.loads((folder/file).read_text(encoding="utf-8"))))
+    with pytest.raises(CorruptError, match=reason) as said: open_checkpoint(tmp_path/"runs"/"topics"/"broken")
+    assert "\n" not in str(said.value) and "Value error" not in str(said.value) and ": :" not in str(said.value)
+    found = {run.path.name: run for run in find_runs()}
+    assert found["sound"].ok and found["broken"].ok == (file != "config.json")
+    assert open_checkpoint(tmp_path/"runs"/"topics"/"sound").config.task.labels
+
+
+def test_a_classifier_of_two_has_two_labels(tmp_path):
+    two = dict(model=preset("gru-tiny", task="classify", vocab_size=300))
+    assert Config(task=TaskConfig(name="classify", labels=["a", "b"]), **two).model.outputs == 1
+    for labels in ([], ["a"], ["a", "a"], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="distinct labels"): Config(task=TaskConfig(name="classify", labels=labels), **two)
+    from lmnb.collect import DataSet
+    from lmnb.train import fit
+    rows = [{"text": "a b", "label": "only", "language": "en"}]*20
+    with pytest.raises(InputError, match="one label only"): fit(tmp_path/"run", task="classify", model="gru-tiny", data=DataSet("mine", "classify", ("en",), "own", {"train": rows, "dev": rows}), steps=2)
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+def numbers(*values, width=8): return b"".join(value.to_bytes(width, "little", signed=value < 0) for value in values)
+def in_place(data, at, new): return data[:at] + new + data[at + len(new):]
+
+IDS = {   # which file, what becomes of it, a word of the reason
+    "an id beyond the vocabulary": ("ids-00001.bin", lambda data: in_place(data, 20, numbers(300, width=2)), "the id 300"), "ids beyond the vocabulary": ("ids-00000.bin", lambda data: b"\xff"*len(data), "the id 65,535"),
+    "three bytes": ("ids-00000.bin", lambda data: data[:3], "do not fit together"), "no ids": ("ids-00000.bin", lambda data: b"", "do not fit together"), "an id less": ("ids-00001.bin", lambda data: data[:-2], "do not fit together"),
+    "an end before the beginning": ("ends-00000.bin", lambda data: in_place(data, 0, numbers(-5)), "do not end one after"), "an end beyond the ids": ("ends-00000.bin", lambda data: data[:-8] + numbers(10**12), "do not end one after"),
+    "an end too early": ("ends-00001.bin", lambda data: data[:-8] + numbers(int.from_bytes(data[-8:], "little") - 1), "do not end one after"),
+    "ends in another order": ("ends-00000.bin", lambda data: data[8:16] + data[:8] + data[16:], "do not end one after"), "an end twice": ("ends-00000.bin", lambda data: data[:8]*2 + data[16:], "do not end one after"),
+    "five bytes of ends": ("ends-00000.bin", lambda data: data[:5], "do not fit together"), "more names than documents": ("docs-00000.txt", lambda data: data + b"../../etc/passwd\n", "names"),
+}
+LISTED = {   # what becomes of the manifest
+    "no shards": lambda m: m.update(shards=[]), "shards that are a number": lambda m: m.update(shards=7), "a shard that is a text": lambda m: m["shards"].__setitem__(0, "x"), "no files": lambda m: m.update(files={}), "files in a list": lambda m: m.update(files=[]),
+    "fewer documents than none": lambda m: m["shards"][0].update(documents=-1), "more ids than there are": lambda m: m.update(tokens=10**15), "a share of an id": lambda m: m["shards"][0].update(tokens=1.5),
+    "a vocabulary of ten": lambda m: m.update(vocab_size=10), "a vocabulary without end": lambda m: m.update(vocab_size=2**40), "a vocabulary that is true": lambda m: m.update(vocab_size=True), "an end that is no id": lambda m: m.update(eos=999_999), "an end that is a text": lambda m: m.update(eos="</s>"),
+    "another end": lambda m: m.update(eos=m["eos"] + 1), "a file outside": lambda m: m["files"].update({"../../secret": m["files"].pop("ids-00001.bin")}), "bytes of no file": lambda m: m["files"]["ids-00000.bin"].update(bytes=None), "no hash": lambda m: m["files"]["ids-00000.bin"].update(sha256=None),
+    "no tokenizer": lambda m: m["files"].pop("tokenizer.json"), "one name more": lambda m: m["files"].update({"ids-00009.bin": m["files"]["ids-00000.bin"]}),
+}
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoded")/"ids"
+    encode_corpus([*TEXTS, *TEXTS], Tokenizer.train("bpe", TEXTS, vocab_size=300), folder, shard_tokens=1500)
+    assert len(read_shards(folder).ids) > 1
+    return folder
+
+
+@pytest.mark.parametrize("what", [*IDS, *LISTED])
+def test_resealed_ids_that_do_not_fit_are_one_line(what, encoded, tmp_path):
+    import hashlib
+    from lmnb.large import opened
+    folder = shutil.copytree(encoded, tmp_path/"ids")
+    assert opened(folder).parts["train"]
+    reason = "manifest|vocabulary"
+    if what in IDS:
+        file, change, reason = IDS[what]
+        data = change((folder/file).read_bytes())
+        (folder/file).write_bytes(data)
+        rewritten(folder/"manifest.json", lambda m: m["files"][file].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    else: rewritten(folder/"manifest.json", LISTED[what])
+    with pytest.raises(CorruptError, match=reason) as said: opened(folder)
+    assert "\n" not in str(said.value)
+
+
+# -- files that are large for what they hold -----------------------------------------------------------------------------
+
+def test_json_of_more_values_than_are_read_is_one_line(tmp_path):
+    from lmnb.core import MOST, read_json
+    path = tmp_path/"a.json"
+    for text in ("[" + "[],"*2**20 + "[]]", "[" + "{},"*2**20 + "{}]", "[" + "1,"*2**22 + "1,1]"):
+        path.write_text(text)
+        with pytest.raises(CorruptError, match="more values") as said: read_json(path)
+        assert "\n" not in str(said.value)
+    path.write_text("[" + "1,"*(2**22 - 1) + "1]")
+    assert len(read_json(path)) == 2**22
+    with open(path, "wb") as file: file.truncate(MOST + 1)
+    with pytest.raises(CorruptError, match="more than the 67,108,864"): read_json(path)
+
+
+def test_manifests_of_a_terabyte_are_read_and_larger_ones_are_not(encoded, tmp_path, monkeypatch):
+    from lmnb.collect import read_manifest
+    from lmnb.core import MOST, read_json
+    from lmnb.pipeline import run_pipeline
+    (tmp_path/"a.txt").write_text("It rained all day in the old town. "*20)
+    run_pipeline(tmp_path/"a.txt", [], tmp_path/"a"); run_pipeline(tmp_path/"a", [], tmp_path/"b")
+    for folder, read in ((encoded, read_json), (tmp_path/"b", lambda path: read_manifest(path.parent))):
+        manifest, count = json.loads((folder/"manifest.json").read_text()), 10**12//2**26 + 1
+        row, files = manifest["shards"][0], {name: entry for name, entry in manifest["files"].items() if "-00000" in name}
+        manifest["shards"] = [row]*count
+        manifest["files"] = {name.replace("-00000", f"-{i:05}"): entry | {"bytes": 2**26} for i in range(count) for name, entry in files.items()}
+        (tmp_path/"c").mkdir(exist_ok=True)
+        (tmp_path/"c"/"manifest.json").write_text(json.dumps(manifest, indent=1))
+        assert (tmp_path/"c"/"manifest.json").stat().st_size < MOST//4 and len(read(tmp_path/"c"/"manifest.json")["shards"]) == count
+    manifest["shards"] *= 1 + 10**6//count
+    (tmp_path/"c"/"manifest.json").write_text(json.dumps(manifest))
+    began = time.process_time()
+    with pytest.raises(CorruptError, match="more than the") as said: read_manifest(tmp_path/"c")
+    assert "\n" not in str(said.value) and time.process_time() - began < 2
+    monkeypatch.setattr("lmnb.pipeline.MOST", 100)          # what could not be read again is not begun
+    with pytest.raises(InputError, match="several parts"): run_pipeline(tmp_path/"a.txt", [], tmp_path/"d")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
+def test_many_added_tokens_take_little_memory(good, tmp_path):
+    (tmp_path/"tokenizer.json").write_text(json.dumps(changed(good, "added_tokens", [ADDED | {"id": 500 + i, "content": f"t{i}"} for i in range(300_000)])))
+    code = """import resource, sys
+from lmnb.core import CorruptError
+from lmnb.tokenize import load_tokenizer
+most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
+before = most()
+try: load_tokenizer(sys.argv[1])
+except CorruptError as error: print(most() - before, error)"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "more than 50,000" in done.stdout and int(done.stdout.split()[0]) < 300, done

@@ -10,7 +10,7 @@ import torch
 
 from lmnb.batch import IdStream
 from lmnb.collect import Document
-from lmnb.core import CorruptError, InputError
+from lmnb.core import CorruptError, InputError, sha256_file
 from lmnb.large import Rest, held_out, is_text, large_data, large_files, sampled, spans
 from lmnb.task import LanguageModel, ids_of
 from lmnb.tokenize import encode_corpus, read_shards, train_tokenizer
@@ -158,6 +158,14 @@ def test_train_takes_the_folder_that_tokenize_wrote(tmp_path, fresh_home):
     path.write_bytes(path.read_bytes()[:-2] + b"\1\0")
     code, _, err = lmnb("train", "--data", "tokens", "--model", "lstm-tiny", "--steps", 4, "--name", "b", cwd=tmp_path)
     assert code == 4 and "ids-00000.bin" in err and len(err.splitlines()) == 1
+    whole = np.fromfile(path, "<u2")
+    whole[len(whole)//2] = 60_000                     # and the manifest says that this is right
+    whole.tofile(path)
+    manifest = json.loads((tmp_path/"tokens"/"manifest.json").read_text())
+    manifest["files"][path.name]["sha256"] = sha256_file(path)
+    (tmp_path/"tokens"/"manifest.json").write_text(json.dumps(manifest))
+    code, _, err = lmnb("train", "--data", "tokens", "--model", "lstm-tiny", "--steps", 4, "--name", "c", cwd=tmp_path)
+    assert code == 4 and "60,000" in err and len(err.splitlines()) == 1
     (tmp_path/"tokens"/"manifest.json").unlink()
     code, _, err = lmnb("train", "--data", "tokens", cwd=tmp_path)
     assert code == 4 and "lmnb tokenize" in err and [p.name for p in (fresh_home/"runs").glob("*/*") if p.is_dir()] == ["mine"]
