@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 import safetensors
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.torch import load_file, save_file
 from .core import CorruptError, InputError, read_json, sha256_file, sound_json, write_atomic
 from .many import slice_like, whole
@@ -47,6 +47,13 @@ class Config(Plain):
     preset: str = Field("", max_length=200)                # the name in the zoo
     data: dict[str, str] = {}                              # name, hash, licence
     training: dict[str, str | int | float | bool | None] = {}
+
+    @model_validator(mode="after")
+    def labels_fit(self):   # -> itself
+        "A classifier has distinct labels, as many as its outputs tell apart (one output tells two apart)."
+        labels, outputs = self.task.labels, self.model.outputs
+        if self.task.name == "classify" and (len(labels) != max(2, outputs) or len({*labels}) < len(labels)): raise ValueError(f"{len({*labels}):,} distinct labels for {outputs:,} outputs")
+        return self
 
 # %% ../nbs/30_checkpoint.ipynb #c007
 SEALED = ("model.safetensors", "config.json", "tokenizer.json")
@@ -192,7 +199,8 @@ def read_config(folder):   # -> Config
     try: return Config.model_validate_json(json.dumps(read_json(path, most=2**26)))
     except ValidationError as error:
         first = error.errors()[0]
-        raise CorruptError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = "".join(f"{'.'.join(map(str, first['loc']))}: " for _ in first["loc"][:1])
+        raise CorruptError(f"{path}: {place}{first['msg'].removeprefix('Value error, ')}") from error
 
 # %% ../nbs/30_checkpoint.ipynb #c014b
 HEADER, TENSORS = 2**24, 100_000     # bytes of a header, and tensors in it, at most
@@ -264,6 +272,7 @@ def load_weights(model,   # an nn.Module to fill
             if name not in own: raise CorruptError(f"{path} does not fit its config.json: {name[:80]} is unexpected")
         tensors = {name: slice_like(tensor, own.get(name)) for name, tensor in load_file(path).items()}
         for name, tensor in tensors.items():
+            if tensor.dtype != own[name].dtype: raise CorruptError(f"{path} does not fit its config.json: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not {str(own[name].dtype).removeprefix('torch.')}")
             if not tensor.isfinite().all(): raise CorruptError(f"{path}: {name} holds numbers that are not finite (NaN or infinity): train the model again, or copy it again")
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except (safetensors.SafetensorError, RuntimeError) as error:

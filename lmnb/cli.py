@@ -16,6 +16,7 @@ __all__ = ['app', 'Checkpoint_', 'Json', 'Out', 'say', 'Sources', 'Workers', 'En
            'quiet_settings', 'lab', 'folder_size', 'doctor', 'plain', 'main']
 
 # %% ../nbs/54_cli.ipynb #c002
+from collections import Counter
 from contextlib import contextmanager, nullcontext
 import importlib, json, os, re, shutil, subprocess, sys, textwrap, time
 from pathlib import Path
@@ -521,13 +522,13 @@ def comparison(runs, as_json=False):   # -> list of lines
     "One table for each test set: rows of different texts never stand in one ranking."
     from lmnb.serve import rankings, verdicts
     lines, found = [], rankings(runs)
-    twice = {(a["data"], a["part"], a["metric"]) for a in found if sum((b["data"], b["part"], b["metric"]) == (a["data"], a["part"], a["metric"]) for b in found) > 1}
+    times = Counter((ranking["data"], ranking["part"], ranking["metric"]) for ranking in found)
     for ranking in found:
         data, part, which = ranking["data"], ranking["part"], {name: ranking[name] for name in ("data", "part", "hash")}
         if as_json:
             lines += [json.dumps(which | {k: v for k, v in row.items() if k not in ("path", "score", "items")}, ensure_ascii=False) for row in ranking["rows"]]
             continue
-        text = f" · text {ranking['hash'][-8:]}"*((data, part, ranking["metric"]) in twice)
+        text = f" · text {ranking['hash'][-8:]}"*(times[data, part, ranking["metric"]] > 1)
         lines += ["", f"{data} · {part}: {ranking['metric']}, n = {ranking['n']:,}{text}"] + [table_line(row) for row in ranking["rows"]]
         told = verdicts(ranking)
         lines += [f"  {row['text']}" for row in told if row["mark"] != "wins"] or ([] if told else ["  no classical row is known for this text (lmnb evaluate shows them)"])
