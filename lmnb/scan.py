@@ -438,7 +438,7 @@ def serve_scans():
     serve(image=_image_parts, speech=_speech_parts)
 
 # %% ../nbs/07_scan.ipynb #c057
-WORKER = Worker()
+WORKER = Worker(memory=850 << 20)   # a page of A4 at 300 dots an inch takes up to 780
 WHISPER = Worker(memory=4 << 30)   # a model of the reader's own may be large
 atexit.register(WORKER.stop)
 atexit.register(WHISPER.stop)

@@ -354,7 +354,8 @@ def test_upload_files_and_see_their_report(dashboard, tab, tmp_path, lang):
     tab.locator("[data-testid=stHtml]", has_text="onerror").first.wait_for(timeout=60_000)
     tab.wait_for_function(DONE, timeout=60_000)
     assert tab.locator("[data-testid=stException], [data-testid=stHtml] img, [data-testid=stHtml] script").count() == 0 and "owned" not in tab.title()
-    assert "view=fate" in tab.url and f"lang={lang}" in tab.url or lang == "en"
+    tab.wait_for_url("**view=fate**", timeout=60_000)
+    assert f"lang={lang}" in tab.url or lang == "en"
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
