@@ -178,6 +178,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                              'lmnb.budget._send': ('budget.html#_send', 'lmnb/budget.py'),
                              'lmnb.budget._told': ('budget.html#_told', 'lmnb/budget.py'),
                              'lmnb.budget.allowance': ('budget.html#allowance', 'lmnb/budget.py'),
+                             'lmnb.budget.give_back': ('budget.html#give_back', 'lmnb/budget.py'),
                              'lmnb.budget.serve': ('budget.html#serve', 'lmnb/budget.py')},
             'lmnb.checkpoint': { 'lmnb.checkpoint.Checkpoint': ('checkpoint.html#checkpoint', 'lmnb/checkpoint.py'),
                                  'lmnb.checkpoint.Checkpoint.scores': ('checkpoint.html#checkpoint.scores', 'lmnb/checkpoint.py'),

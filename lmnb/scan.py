@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .budget import LOOK, Budget, Late, OverBudget, Worker, serve
+from .budget import LOOK, Budget, Late, OverBudget, Worker, give_back, serve
 from .core import CorruptError, InputError, UsageError, home, need
 
 # %% ../nbs/07_scan.ipynb #c006
@@ -294,6 +294,7 @@ def _image_parts(data, languages, lines):
         else: meta["reason"] = "no text found on the page"
         if lines: meta["boxes"] = [[tuple(line) for line in block] for block in order]
         good += 1
+        give_back()
         yield "\n\n".join(text for block in order for text in paragraphs(block)), meta
 
 # %% ../nbs/07_scan.ipynb #c041
@@ -438,7 +439,7 @@ def serve_scans():
     serve(image=_image_parts, speech=_speech_parts)
 
 # %% ../nbs/07_scan.ipynb #c057
-WORKER = Worker(memory=850 << 20)   # a page of A4 at 300 dots an inch takes up to 780
+WORKER = Worker(memory=900 << 20)   # a page of A4 at 300 dots an inch takes up to 850
 WHISPER = Worker(memory=4 << 30)   # a model of the reader's own may be large
 atexit.register(WORKER.stop)
 atexit.register(WHISPER.stop)

@@ -127,16 +127,24 @@ def moves(control):
         yield control.press("Enter")
 
 
+PROMPTS = "[...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText)"
+
+
 def open_notebook(desk, address, name, cells):
     "Open a notebook, run it, and wait until its last cell has run."
+    from playwright.sync_api import TimeoutError as Timeout
     desk.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
     desk.locator(".jp-Notebook .jp-CodeCell").nth(cells - 1).wait_for(timeout=60_000)
     desk.locator("[data-status=idle], .jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
     desk.locator(".jp-Notebook .jp-CodeCell").first.click()
     desk.locator("[data-command='notebook:restart-run-all'], [data-command='runmenu:restart-and-run-all']").first.wait_for(timeout=60_000)
-    desk.get_by_text("Run", exact=True).first.click()
-    desk.get_by_text("Run All Cells", exact=True).click()
-    desk.wait_for_function("() => { const all = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText); return all.every(text => /\\[\\d+\\]/.test(text)) }", timeout=120_000)
+    for _ in range(3):                                                  # a page that shows a kernel as idle may not be connected to it yet
+        desk.get_by_text("Run", exact=True).first.click()
+        desk.get_by_text("Run All Cells", exact=True).click()
+        try: desk.wait_for_function(f"() => {PROMPTS}.some(text => /\\[[\\d*]+\\]/.test(text))", timeout=15_000)
+        except Timeout: continue
+        break
+    desk.wait_for_function(f"() => {PROMPTS}.every(text => /\\[\\d+\\]/.test(text))", timeout=120_000)
     assert desk.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']").count() == 0, desk.locator(".jp-Notebook").inner_text()
 
 

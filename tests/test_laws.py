@@ -182,7 +182,8 @@ def harmless(node, known):
 def said_as_markdown(tree):
     "What is given to Streamlit as Markdown without passing an escaping function."
     for scope in [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Module))]:
-        inside = [node for node in ast.walk(scope) if isinstance(scope, ast.FunctionDef) or not any(node in ast.walk(f) for f in scope.body if isinstance(f, ast.FunctionDef))]
+        others = {id(node) for f in scope.body if isinstance(scope, ast.Module) and isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+        inside = [node for node in ast.walk(scope) if id(node) not in others]
         known = {}
         for source in (tree, scope):
             for node in ast.walk(source) if source is scope else source.body:
