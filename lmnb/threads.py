@@ -105,7 +105,8 @@ def learn(self:Threads,
     mine = self.times.setdefault(self.now, [])
     mine.append(spent)
     slow = self.now > 1 and spent > 3*self.cost(1) and (len(mine) > 1 or spent > 0.05)
-    if slow or sum(mine) > 0.4 or len(mine) > 2 and sum(mine) > 0.03 or len(mine) > 12:
+    enough = 0.03 if self.cost(1) > 0.004 else 0.3     # a short step gains little by threads, and to start them costs many such steps
+    if slow or sum(mine) > 0.4 or len(mine) > 2 and sum(mine) > (enough if self.now == 1 else 0.03):
         best = min(self.times, key=lambda n: self.cost(n)*(1 + 0.03*(n > 1)))
         self.left = self.left[1:] if best == self.now else []      # what more of them spoil, still more do not mend
         if not self.left:
