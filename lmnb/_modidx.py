@@ -1759,6 +1759,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/lmnb', 'doc_host': '', 'gi
                           'lmnb.web._language': ('web.html#_language', 'lmnb/web.py'),
                           'lmnb.web._letters': ('web.html#_letters', 'lmnb/web.py'),
                           'lmnb.web._level': ('web.html#_level', 'lmnb/web.py'),
+                          'lmnb.web._linked': ('web.html#_linked', 'lmnb/web.py'),
                           'lmnb.web._main_text': ('web.html#_main_text', 'lmnb/web.py'),
                           'lmnb.web._named_beside': ('web.html#_named_beside', 'lmnb/web.py'),
                           'lmnb.web._nearly': ('web.html#_nearly', 'lmnb/web.py'),

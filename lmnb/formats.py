@@ -851,6 +851,7 @@ version = cache(metadata.version)   # it looks through the folders of packages e
 def _said(error):
     "A foreign reader's error as a reason; what it says of a form that it does not know is told in plain words."
     if isinstance(error, MemoryError): return str(OverBudget("more memory than a file may take"))
+    if isinstance(error, CorruptError): return str(error)[:200]
     kind = "not supported" if isinstance(error, NotImplementedError) else type(error).__name__
     return f"{kind}: {' '.join(str(error).split())}"[:200].removesuffix(": ")
 
@@ -1008,7 +1009,7 @@ def _warc(source):
 
 # %% ../nbs/08_formats.ipynb #c099a
 def _body(record):
-    "The body of a record, its chunks joined, unpacked; raises `NotImplementedError` for a packing that is not known."
+    "The body of a record, its chunks joined, unpacked; raises `CorruptError` for a packing that is not known."
     http = record.http_headers
     coding = ((http and http.get_header("Content-Encoding")) or "").strip().lower()
     if coding in ("", "identity", "none", "gzip", "x-gzip", "deflate"):
@@ -1018,7 +1019,7 @@ def _body(record):
     if sniff(packed) == "html":                              # the archive unpacked it, and kept the header
         return packed
     if coding not in ("br", "zstd"):
-        raise NotImplementedError(f"a body packed as {coding[:40]!r}")
+        raise CorruptError(f"not supported: a body packed as {coding[:40]!r}")
     return _unbrotli(packed) if coding == "br" else _unzstd(packed)
 
 def _unbrotli(data):

@@ -491,13 +491,9 @@ def with_neighbours(blocks:list,      # as `blocks` gives them
     chosen = set(numbers)
     if not chosen:
         return []
-    units, letters, links, parts, plain = _units(blocks), Counter(), Counter(), Counter(), Counter()
-    for (unit, _), (_, text, linked) in zip(units, blocks):
-        letters[unit] += len(text)
-        links[unit] += linked
-        parts[unit] += 1
-        plain[unit] += not linked
-    apart = {unit for unit in letters if _named_beside(unit)} | {unit for (unit, _), (_, text, _) in zip(units, blocks) if OWNED.search(text)}
+    units = _units(blocks)
+    linked_lists = _linked(units, blocks)
+    apart = {unit for unit, _ in units if _named_beside(unit)} | {unit for (unit, _), (_, text, _) in zip(units, blocks) if OWNED.search(text)}
     boxes = {box for i in chosen for box in (blocks[i][0], blocks[i][0].getparent(), units[i][0].getparent())}
     holders = {blocks[i][0].getparent() for i in chosen if blocks[i][0].tag == "p"}
     kinds = {_kind(box) for i in chosen for box in (blocks[i][0], units[i][0].getparent())} - {None}
@@ -507,8 +503,7 @@ def with_neighbours(blocks:list,      # as `blocks` gives them
         box = unit.getparent() if short or unit.tag == "p" else element
         alike = _kind(box) in kinds and (not beside or box is element or box.tag == "section" or bool(box.get("class")))
         if short:
-            few = links[unit] <= letters[unit]/4 or not beside and links[unit] <= letters[unit]/2 and plain[unit] >= parts[unit]/2
-            return (alike or box in boxes) and few and unit not in apart
+            return (alike or box in boxes) and unit not in linked_lists[beside] and unit not in apart
         if beside:
             here = element in holders or sentences and alike         # the loose text of a box with paragraphs
         else:
@@ -532,6 +527,18 @@ def _named_beside(unit):
             return False
         unit = unit[0]
     return True
+
+def _linked(units, blocks):
+    "(lists that are too much link to stand among an article's blocks, lists that are too much link to stand beside it)."
+    letters, links, parts, plain = Counter(), Counter(), Counter(), Counter()
+    for (unit, _), (_, text, linked) in zip(units, blocks):
+        letters[unit] += len(text)
+        links[unit] += linked
+        parts[unit] += 1
+        plain[unit] += not linked
+    beside = {unit for unit in letters if links[unit] > letters[unit]/4}
+    among = {unit for unit in beside if links[unit] > letters[unit]/2 or plain[unit] < parts[unit]/2}
+    return among, beside
 
 # %% ../nbs/06_web.ipynb #c040c
 def with_headings(blocks:list,    # as `blocks` gives them
